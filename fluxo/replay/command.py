@@ -1,0 +1,118 @@
+"""
+What workflow code has asked for and not got yet.
+
+Owns: `Command`, `CommandScope` and call sites. Must not know who carries a command out.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from os.path import basename
+from types import CodeType
+from typing import Any, Final, Literal, TypeAlias
+
+from fluxo.model.events import CommandEvent, Wait
+
+__all__ = ["Command", "CommandScope", "Kind", "call_site"]
+
+Kind: TypeAlias = Literal["step", "timer", "signal"]
+
+_INTERNAL: Final = ("fluxo.", "asyncio.", "contextlib", "concurrent.")
+_sites: dict[tuple[CodeType, int], str] = {}
+
+
+class CommandScope:
+    """A strand of the workflow that numbers its own commands, so that parallel strands cannot take each other's numbers."""
+
+    __slots__ = ("children", "path", "position")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.position = 0
+        self.children = 0
+
+    def child(self) -> CommandScope:
+        """The scope of the next task started from this one."""
+        number = self.children
+        self.children = number + 1
+        return CommandScope(f"{self.path}.{number}" if self.path else str(number))
+
+
+class Command:
+    """
+    One request of the workflow, from its issue to its event.
+
+    Attributes:
+        scope, position: Its identity within the run.
+        ordinal: How many commands the whole run had issued before it.
+        args: Encoded arguments; None when they are not recorded.
+        due_us: When a timer or a signal's deadline is due; None without one.
+        call: What the driver needs to carry it out (a step call, signal names); opaque here.
+        attempt, retry_at_us: Last failed attempt and when the next may start.
+        event, seq: The completing event once it is delivered.
+        wake: Called when it is delivered.
+        value, error: What the driver decoded of a live outcome when it recorded it.
+    """
+
+    __slots__ = (
+        "args",
+        "attempt",
+        "call",
+        "due_us",
+        "error",
+        "event",
+        "kind",
+        "name",
+        "ordinal",
+        "position",
+        "retry_at_us",
+        "scope",
+        "seq",
+        "site",
+        "value",
+        "wake",
+    )
+
+    def __init__(self, scope: str, position: int, ordinal: int, kind: Kind, name: str, site: str, args: bytes | None) -> None:
+        self.scope = scope
+        self.position = position
+        self.ordinal = ordinal
+        self.kind: Kind = kind
+        self.name = name
+        self.site = site
+        self.args = args
+        self.call: Any = None
+        self.due_us: int | None = None
+        self.attempt = 0
+        self.retry_at_us: int | None = None
+        self.event: CommandEvent | None = None
+        self.seq = 0
+        self.wake: Callable[[], None] | None = None
+        self.value: Any = None
+        self.error: BaseException | None = None
+
+    def as_wait(self) -> Wait:
+        """Its entry in a RunWaiting event."""
+        due_us = self.retry_at_us if self.kind == "step" else self.due_us
+        return Wait(self.scope, self.position, self.ordinal, self.kind, self.name, self.site, self.args, due_us)
+
+
+def call_site(depth: int) -> str:
+    """``file.py:line in function`` of the user's frame that is at least `depth` frames above the caller's caller."""
+    frame = sys._getframe(depth)
+    while True:
+        key = (frame.f_code, frame.f_lasti)
+        site = _sites.get(key)
+        if site is None:
+            module = frame.f_globals.get("__name__", "")
+            internal = module.startswith(_INTERNAL) or module == "asyncio"
+            code = frame.f_code
+            site = "" if internal else f"{basename(code.co_filename)}:{frame.f_lineno} in {code.co_qualname}"
+            _sites[key] = site
+        if site:
+            return site
+        back = frame.f_back
+        if back is None:
+            return "?"
+        frame = back

@@ -1,0 +1,130 @@
+"""
+A run's events, verified and made ready for replay.
+
+Owns: the check of the chain, what `resume` voided, and which events replay looks at. Must not know where
+the rows came from. Bodies stay encoded until they are delivered: a replay holds one object per event.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+
+from fluxo.codec.event import chain, decode_event, tag_of, verify
+from fluxo.errors import DecodeError, HistoryCorruptError
+from fluxo.model.events import CancelRequested, Event, RunBlocked, RunClaimed, RunFailed, RunReopened, RunStarted
+
+__all__ = ["History"]
+
+_CLAIMED = 2
+_BLOCKED = 14
+_REOPENED = 15
+
+
+class History:
+    """
+    The verified log of one run.
+
+    Attributes:
+        started: Event 1.
+        bodies, seqs: The events to deliver, still encoded, with their seq; without event 1, claims,
+            what was voided, and the voiding.
+        tail_seq, tail_digest: The last event of the log.
+        reopened_at_us: When the run was started or last resumed; its own timeout counts from here.
+        unclean_claims: Unclean claims at the log's end with nothing done in between.
+        last: The last event, decoded.
+    """
+
+    __slots__ = ("bodies", "last", "reopened_at_us", "run_id", "seqs", "started", "tail_digest", "tail_seq", "unclean_claims")
+
+    def __init__(self, run_id: str, rows: Iterable[tuple[int, int, int, bytes]]) -> None:
+        """
+        Verify and sort the rows of a whole log.
+
+        Raises:
+            HistoryCorruptError: a missing, damaged or unreadable row, or no event 1.
+        """
+        self.run_id = run_id
+        seq, digest = 0, 0
+        bodies: list[bytes] = []
+        special: list[int] = []
+        for row in rows:
+            seq += 1
+            body = row[3]
+            # The rule of `verify`, spelled out: this loop runs once per event of every replay.
+            if row[0] != seq or chain(digest, row[1], body) != row[2]:
+                verify(run_id, seq, digest, row)
+            digest = row[2]
+            bodies.append(body)
+            tag = tag_of(body)
+            if tag == _CLAIMED or tag >= _BLOCKED:
+                special.append(seq)
+        if not bodies:
+            raise HistoryCorruptError(run_id, 1, "the log is empty")
+        self.tail_seq, self.tail_digest = seq, digest
+        started = self._decode(1, bodies[0])
+        if not isinstance(started, RunStarted) or started.run_id != run_id:
+            raise HistoryCorruptError(run_id, 1, "the log does not begin with this run's RunStarted event")
+        self.started = started
+        self.last = self._decode(seq, bodies[-1])
+        self.unclean_claims = self._trailing_claims(bodies)
+        self.reopened_at_us = started.at_us
+        hidden = {1} | self._hidden(special, bodies)
+        self.seqs = array("L", (n for n in range(1, seq + 1) if n not in hidden))
+        if len(hidden) == 1:
+            del bodies[0]
+            self.bodies = bodies
+        else:
+            self.bodies = [bodies[n - 1] for n in self.seqs]
+
+    def _decode(self, seq: int, body: bytes) -> Event:
+        try:
+            return decode_event(body)
+        except DecodeError as error:
+            raise HistoryCorruptError(self.run_id, seq, str(error)) from error
+
+    def _hidden(self, special: list[int], bodies: list[bytes]) -> set[int]:
+        hidden: set[int] = set()
+        for seq in special:
+            event = self._decode(seq, bodies[seq - 1])
+            if isinstance(event, RunReopened):
+                hidden.update(event.voided)
+                hidden.add(seq)
+                self.reopened_at_us = event.at_us
+            elif isinstance(event, RunClaimed):
+                hidden.add(seq)
+        return hidden
+
+    def _trailing_claims(self, bodies: list[bytes]) -> int:
+        count = 0
+        for seq in range(len(bodies), 0, -1):
+            if tag_of(bodies[seq - 1]) != _CLAIMED:
+                break
+            event = self._decode(seq, bodies[seq - 1])
+            if not (isinstance(event, RunClaimed) and event.unclean):
+                break
+            count += 1
+        return count
+
+    def voided_by_resume(self) -> tuple[int, ...]:
+        """
+        The events a `resume` of this failed or blocked run must void.
+
+        The terminal event; the failed step whose error ended the run; and what was issued only because
+        that error was delivered. Results of steps issued before it stay.
+        """
+        if isinstance(self.last, RunBlocked):
+            return (self.tail_seq,)
+        if not isinstance(self.last, RunFailed):
+            return ()
+        failed = self.last
+        voided = {self.tail_seq}
+        for seq, body in zip(self.seqs, self.bodies, strict=True):
+            event = self._decode(seq, body)
+            if isinstance(event, CancelRequested) and event.inbox_n == 0:
+                voided.add(seq)  # the run's own timeout: resuming gives it a new one
+            if failed.cause_seq and seq >= failed.cause_seq:
+                # Bookkeeping without an ordinal (a park) describes waits that may no longer exist.
+                if seq == failed.cause_seq or getattr(event, "ordinal", failed.cause_issued) >= failed.cause_issued:
+                    voided.add(seq)
+        return tuple(sorted(voided))

@@ -1,0 +1,257 @@
+"""
+The deterministic event loop of one async run.
+
+Owns: the order in which a workflow's callbacks and tasks run, and its timers as commands. Must not know
+real time, sockets, threads or the host loop: it is stepped by a driver, which fires timers from the
+history. Plain asyncio code (gather, TaskGroup, timeout, Queue, Lock …) runs on it unchanged; asking it for
+I/O is a usage error. Theory: `fluxo.replay` rules 1–5; DESIGN §7 for the hash of tasks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from asyncio.events import _get_running_loop, _set_running_loop
+from collections import deque
+from collections.abc import Callable, Coroutine, Generator
+from contextvars import Context, copy_context
+from typing import Any
+
+from fluxo.errors import UsageError
+from fluxo.replay.command import Command, CommandScope, call_site
+from fluxo.replay.machine import Machine
+
+__all__ = ["ReplayLoop", "RunFuture", "RunTask"]
+
+_log = logging.getLogger("fluxo.run")
+
+
+class RunFuture(asyncio.Future[Any]):
+    """A future whose hash is its creation number, so that sets of futures iterate alike on every replay."""
+
+    __slots__ = ("number",)
+
+    def __init__(self, loop: ReplayLoop, number: int) -> None:
+        self.number = number
+        super().__init__(loop=loop)
+
+    def __hash__(self) -> int:
+        return self.number
+
+
+class RunTask(asyncio.Task[Any]):
+    """A task with a command scope and a stable hash (asyncio's TaskGroup iterates a set of tasks when it aborts)."""
+
+    __slots__ = ("number", "scope")
+
+    def __init__(
+        self, coro: Coroutine[Any, Any, Any], loop: ReplayLoop, number: int, scope: CommandScope, context: Context | None
+    ) -> None:
+        self.number = number
+        self.scope = scope
+        super().__init__(coro, loop=loop, name=f"Task-{number}", context=context)
+
+    def __hash__(self) -> int:
+        return self.number
+
+
+class _Ready:
+    """A callback to run; what `call_soon` returns."""
+
+    __slots__ = ("_cancelled", "args", "callback", "context")
+
+    def __init__(self, callback: Callable[..., Any], args: tuple[Any, ...], context: Context) -> None:
+        self.callback = callback
+        self.args = args
+        self.context = context
+        self._cancelled = False
+
+    def cancel(self) -> None:
+        self._cancelled = True
+
+    def cancelled(self) -> bool:
+        return self._cancelled
+
+
+class _Timer:
+    """A timer command; what `call_later` and `call_at` return."""
+
+    __slots__ = ("_cancelled", "_command", "_loop", "_ready", "_when")
+
+    def __init__(self, loop: ReplayLoop, command: Command, ready: _Ready, when: float) -> None:
+        self._loop = loop
+        self._command = command
+        self._ready = ready
+        self._when = when
+        self._cancelled = False
+        command.wake = self._fire
+
+    def _fire(self) -> None:
+        self._loop.ready.append(self._ready)
+
+    def cancel(self) -> None:
+        if not self._cancelled:
+            self._cancelled = True
+            self._ready.cancel()
+            self._loop.machine.abandon(self._command)
+
+    def cancelled(self) -> bool:
+        return self._cancelled
+
+    def when(self) -> float:
+        return self._when
+
+
+class ReplayLoop(asyncio.AbstractEventLoop):
+    """
+    An event loop whose clock and timers come from a `Machine`.
+
+    Attributes:
+        ready: Callbacks that can run now; the run is quiet when it is empty.
+        home: The context of the driver itself, shared with the workflow's main task.
+    """
+
+    def __init__(self, machine: Machine, home: Context) -> None:
+        self.machine = machine
+        self.home = home
+        self.ready: deque[Any] = deque()
+        self.tasks: list[RunTask] = []
+        self.closing = False
+        self._pruned = 32
+        self._numbers = 0
+        self._started_us = machine.started.at_us
+
+    def run_ready(self) -> None:
+        """Run callbacks until none is left."""
+        ready, home = self.ready, self.home
+        outer = _get_running_loop()
+        _set_running_loop(self)
+        try:
+            while ready:
+                handle = ready.popleft()
+                if handle._cancelled:
+                    continue
+                if handle.context is home:
+                    handle.callback(*handle.args)
+                else:
+                    handle.context.run(handle.callback, *handle.args)
+        finally:
+            _set_running_loop(outer)
+
+    def scope(self) -> CommandScope:
+        """The command scope of the task that is running."""
+        task = asyncio.current_task(self)
+        return task.scope if isinstance(task, RunTask) else self.machine.root
+
+    def start(self, coro: Coroutine[Any, Any, Any]) -> RunTask:
+        """The workflow's main task: it shares the driver's context."""
+        task = RunTask(coro, self, self._number(), self.machine.root, self.home)
+        self.tasks.append(task)
+        return task
+
+    def discard(self) -> None:
+        """
+        Drop all tasks without letting them act: their coroutines are closed, newest first.
+
+        Commands issued meanwhile raise, so nothing in a ``finally`` block can execute or append.
+        """
+        self.closing = True
+        outer = _get_running_loop()
+        _set_running_loop(self)
+        try:
+            for task in reversed(self.tasks):
+                task._log_destroy_pending = False  # type: ignore[attr-defined]
+                if not task.done():
+                    _close(task.get_coro())
+                elif not task.cancelled():
+                    task.exception()
+        finally:
+            _set_running_loop(outer)
+        self.tasks.clear()
+        self.ready.clear()
+
+    def _number(self) -> int:
+        self._numbers += 1
+        return self._numbers
+
+    def call_soon(self, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> Any:
+        handle = _Ready(callback, args, context if context is not None else copy_context())
+        self.ready.append(handle)
+        return handle
+
+    def call_later(
+        self, delay: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> Any:
+        return self._call_in(round(delay * 1_000_000), callback, args, context)
+
+    def call_at(self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> Any:
+        return self._call_in(round((when - self.time()) * 1_000_000), callback, args, context)
+
+    def _call_in(
+        self, delay_us: int, callback: Callable[..., Any], args: tuple[Any, ...], context: Context | None
+    ) -> Any:
+        ready = _Ready(callback, args, context if context is not None else copy_context())
+        if delay_us <= 0:
+            self.ready.append(ready)
+            return ready
+        machine = self.machine
+        command = machine.issue(self.scope(), "timer", "timer", call_site(2), b"%d" % delay_us)
+        command.due_us = machine.now_us + delay_us
+        return _Timer(self, command, ready, self.time() + delay_us / 1_000_000)
+
+    def time(self) -> float:
+        """Workflow time in seconds since the run started."""
+        return (self.machine.now_us - self._started_us) / 1_000_000
+
+    def create_future(self) -> RunFuture:
+        return RunFuture(self, self._number())
+
+    def create_task(
+        self,
+        coro: Generator[Any, None, Any] | Coroutine[Any, Any, Any],
+        *,
+        name: str | None = None,
+        context: Context | None = None,
+        **_: Any,
+    ) -> RunTask:
+        if not asyncio.iscoroutine(coro):
+            raise TypeError(f"a coroutine was expected, got {type(coro).__name__}")
+        if len(self.tasks) > 64 and len(self.tasks) > 2 * self._pruned:
+            self.tasks = [task for task in self.tasks if not task.done()]
+            self._pruned = len(self.tasks)
+        task = RunTask(coro, self, self._number(), self.scope().child(), context)
+        if name is not None:
+            task.set_name(name)
+        self.tasks.append(task)
+        return task
+
+    def get_debug(self) -> bool:
+        return False
+
+    def is_running(self) -> bool:
+        return True
+
+    def is_closed(self) -> bool:
+        return False
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        if not self.closing:
+            error = context.get("exception")
+            _log.error("run %s: %s", self.machine.run_id, context.get("message"), exc_info=error)
+
+    def call_soon_threadsafe(self, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> Any:
+        raise UsageError(_NO_THREADS)
+
+    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
+        raise UsageError(_NO_THREADS)
+
+
+_NO_THREADS = "a workflow cannot use threads or executors itself: put the call into a @step and await it (or its .aio)"
+
+
+def _close(coro: Any) -> None:
+    try:
+        coro.close()
+    except BaseException as error:
+        # Whatever a dying workflow raises is of no consequence: its run goes on elsewhere, from the log.
+        _log.debug("discarded workflow raised %s while closing", type(error).__name__)

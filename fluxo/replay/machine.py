@@ -1,0 +1,275 @@
+"""
+The replay machine: applies a history to the commands a workflow issues, and finds where they differ.
+
+Owns: numbering, matching, the cursor in the history, and workflow time. Must not know clocks, threads, loops
+or stores. Live events take the same way as recorded ones: once durable, they are applied here. Theory:
+the numbered rules in `fluxo.replay`; detection in DESIGN §1.9.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fluxo.codec.event import decode_event
+from fluxo.errors import DecodeError, FluxoError, FluxoInternalError, HistoryCorruptError, Suspend
+from fluxo.model.events import CancelRequested, CommandEvent, Event, RunWaiting, StepCompleted, StepRetried
+from fluxo.replay.command import Command, CommandScope, Kind
+from fluxo.replay.divergence import diverged, row_of_command, row_of_event, row_of_wait
+from fluxo.replay.history import History
+from fluxo.replay.operations import EFFECTS, KINDS, Effect
+
+__all__ = ["Machine"]
+
+
+class Machine:
+    """
+    The state of one run in one activation.
+
+    Attributes:
+        replaying: Recorded events are still to be delivered; nothing may be carried out yet.
+        outstanding: Issued and open commands by (scope, position), in the order of their issue.
+        abandoned: Commands the workflow gave up; their late events are checked and dropped.
+        fresh: Commands issued live (or open when replay ended) and not yet looked at by the driver.
+        blocked: Why this activation must stop: set before `Suspend` goes through user code, which might
+            swallow an ordinary exception.
+        on_cancel: Called when a cancellation is delivered.
+    """
+
+    def __init__(self, history: History) -> None:
+        self.run_id = history.run_id
+        self.started = history.started
+        self.now_us = history.started.at_us
+        self.issued = 0
+        self.root = CommandScope("")
+        self.outstanding: dict[tuple[str, int], Command] = {}
+        self.abandoned: dict[tuple[str, int], Command] = {}
+        self.fresh: list[Command] = []
+        self.failures: list[tuple[BaseException, int, int]] = []
+        self.blocked: FluxoError | None = None
+        self.on_cancel: Callable[[], None] | None = None
+        self.cancel: CancelRequested | None = None
+        self.max_inbox_n = 0
+        self.taken: set[int] = set()
+        self._bodies = history.bodies
+        self._seqs = history.seqs
+        self._cursor = 0
+        self._end = len(history.bodies)
+        self._next: Any = None
+        self.replaying = self._end > 0
+
+    def recorded(self, scope: CommandScope, name: str, args: bytes | None) -> Event | None:
+        """
+        The event of the step about to be issued, if it is the very next one: rule 3 of `fluxo.replay`.
+
+        Counts the command as issued and completed. None means: issue it in full. The caller makes
+        sure that nothing else is ready to run.
+
+        Raises:
+            Suspend: the event is damaged; `blocked` says how.
+        """
+        event = self._next
+        if event is None:
+            event = self._peek()
+        if (
+            type(event) is not StepCompleted
+            or event.position != scope.position
+            or event.scope != scope.path
+            or event.name != name
+            or event.args != args
+            or event.ordinal != self.issued
+        ):
+            return None
+        scope.position += 1
+        self.issued += 1
+        if event.at_us > self.now_us:
+            self.now_us = event.at_us
+        self._advance()
+        return event
+
+    def issue(self, scope: CommandScope, kind: Kind, name: str, site: str, args: bytes | None) -> Command:
+        """Number a command and hold it open until its event is delivered."""
+        command = Command(scope.path, scope.position, self.issued, kind, name, site, args)
+        scope.position += 1
+        self.issued += 1
+        self.outstanding[command.scope, command.position] = command
+        if not self.replaying:
+            self.fresh.append(command)
+        return command
+
+    def abandon(self, command: Command) -> None:
+        """The workflow no longer waits for this command."""
+        key = (command.scope, command.position)
+        if self.outstanding.pop(key, None) is not None:
+            self.abandoned[key] = command
+
+    def deliver_next(self) -> None:
+        """
+        Apply the next recorded event.
+
+        Raises:
+            NonDeterminismError: it does not fit what the workflow has issued.
+            HistoryCorruptError: it cannot be read.
+        """
+        event = self._next if self._next is not None else self._peek()
+        seq = self._seqs[self._cursor]
+        self._advance()
+        self.apply(event, seq)
+
+    def apply(self, event: Event, seq: int) -> None:
+        """
+        Make a durable event visible to the workflow.
+
+        Raises:
+            NonDeterminismError: it does not fit what the workflow has issued.
+        """
+        if event.at_us > self.now_us:
+            self.now_us = event.at_us
+        effect = EFFECTS[type(event)]
+        if effect is Effect.COMPLETES and isinstance(event, CommandEvent):
+            self._complete(event, seq)
+        elif isinstance(event, StepRetried):
+            command = self._match(event, seq)
+            command.attempt, command.retry_at_us = event.attempt, event.retry_at_us
+        elif isinstance(event, RunWaiting):
+            self._check_waits(event, seq)
+        elif isinstance(event, CancelRequested):
+            self.cancel = event
+            self._take(event.inbox_n)
+            if self.on_cancel is not None:
+                self.on_cancel()
+        elif effect is Effect.ENDS:
+            raise diverged(self.run_id, seq, row_of_event(event), self._first_open(), "the recorded run had ended here")
+
+    def end(self) -> None:
+        """
+        The workflow has returned or raised: nothing recorded may be left over but late events of known commands.
+
+        Raises:
+            NonDeterminismError: recorded commands that the code no longer issues.
+        """
+        while self.replaying:
+            event = self._peek()
+            seq = self._seqs[self._cursor]
+            if EFFECTS[type(event)] is Effect.ENDS:
+                return
+            if not isinstance(event, CommandEvent) or not self._knows(event):
+                raise diverged(self.run_id, seq, row_of_event(event), None, "the workflow ended before this event")
+            self._advance()
+            self.apply(event, seq)
+
+    def waits(self) -> RunWaiting:
+        """The event that says what the run waits for now."""
+        return RunWaiting(self.now_us, self.issued, tuple(c.as_wait() for c in self.outstanding.values()))
+
+    def raised(self, error: BaseException, seq: int) -> None:
+        """Remember which event an error came from when the workflow first sees it."""
+        if not any(known is error for known, _, _ in self.failures):
+            self.failures.append((error, seq, self.issued))
+
+    def cause_of(self, error: BaseException) -> tuple[int, int]:
+        """(seq of the StepFailed event that `error` came from, commands issued by then); (0, 0) if none."""
+        seen: set[int] = set()
+        stack: list[BaseException | None] = [error]
+        while stack:
+            one = stack.pop()
+            if one is None or id(one) in seen:
+                continue
+            seen.add(id(one))
+            for known, seq, issued in self.failures:
+                if known is one:
+                    return seq, issued
+            if isinstance(one, BaseExceptionGroup):
+                stack.extend(reversed(one.exceptions))
+            stack += [one.__context__, one.__cause__]
+        return 0, 0
+
+    def stop(self, reason: FluxoError) -> Suspend:
+        """Mark this activation as stopped; the returned exception carries the news through user code."""
+        if self.blocked is None:
+            self.blocked = reason
+        return Suspend(str(reason))
+
+    def peek_seq(self) -> int:
+        """Seq of the next recorded event, or of the last one when none is left."""
+        return self._seqs[min(self._cursor, self._end - 1)] if self._end else 1
+
+    def _peek(self) -> Event:
+        if not self.replaying:
+            raise FluxoInternalError("looked past the end of a history")
+        try:
+            event = decode_event(self._bodies[self._cursor])
+        except DecodeError as error:
+            corrupt = HistoryCorruptError(self.run_id, self._seqs[self._cursor], str(error))
+            raise self.stop(corrupt) from error
+        self._next = event
+        return event
+
+    def _advance(self) -> None:
+        self._next = None
+        self._cursor += 1
+        if self._cursor >= self._end:
+            self.replaying = False
+            self.fresh = list(self.outstanding.values())
+
+    def _knows(self, event: CommandEvent) -> bool:
+        key = (event.scope, event.position)
+        return key in self.outstanding or key in self.abandoned
+
+    def _match(self, event: CommandEvent, seq: int) -> Command:
+        key = (event.scope, event.position)
+        command = self.outstanding.get(key) or self.abandoned.get(key)
+        if command is None:
+            produced = self._first_open()
+            raise diverged(self.run_id, seq, row_of_event(event), produced, "the code did not issue the recorded command")
+        difference = self._difference(command, event)
+        if difference:
+            raise diverged(self.run_id, seq, row_of_event(event), row_of_command(command), difference)
+        return command
+
+    def _complete(self, event: CommandEvent, seq: int) -> None:
+        command = self._match(event, seq)
+        self._take(getattr(event, "inbox_n", 0))
+        key = (event.scope, event.position)
+        if self.outstanding.pop(key, None) is None:
+            del self.abandoned[key]
+            return
+        command.event, command.seq = event, seq
+        if command.wake is not None:
+            command.wake()
+
+    def _take(self, inbox_n: int) -> None:
+        if inbox_n:
+            self.taken.add(inbox_n)
+
+    @staticmethod
+    def _difference(command: Command, event: CommandEvent) -> str:
+        kind = KINDS[type(event)]
+        if command.kind != kind:
+            return f"kind: recorded {kind}, produced {command.kind}"
+        if command.name != event.name:
+            return f"name: recorded {event.name!r}, produced {command.name!r}"
+        if command.args != event.args and (command.args is not None and event.args is not None):
+            return "arguments"
+        if command.ordinal != event.ordinal:
+            return f"order: recorded as command {event.ordinal} of the run, produced as command {command.ordinal}"
+        return ""
+
+    def _check_waits(self, event: RunWaiting, seq: int) -> None:
+        for wait in event.waits:
+            command = self.outstanding.get((wait.scope, wait.position))
+            if command is None:
+                raise diverged(self.run_id, seq, row_of_wait(wait), self._first_open(), "the run no longer waits for this")
+            produced = command.as_wait()
+            for field in ("kind", "name", "args", "ordinal"):
+                if getattr(wait, field) != getattr(produced, field):
+                    raise diverged(self.run_id, seq, row_of_wait(wait), row_of_command(command), f"{field} of a wait")
+        recorded = {(wait.scope, wait.position) for wait in event.waits}
+        for key, command in self.outstanding.items():
+            if key not in recorded:
+                raise diverged(self.run_id, seq, None, row_of_command(command), "the recorded run did not wait for this")
+
+    def _first_open(self) -> tuple[str, str, str, str, str] | None:
+        for command in self.outstanding.values():
+            return row_of_command(command)
+        return None

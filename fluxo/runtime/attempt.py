@@ -1,0 +1,177 @@
+"""
+One attempt of a step: what its body sees, and which event its outcome becomes.
+
+Owns: the scope inside a step body, and the verdict on an outcome (completed, retried, failed). Must not know
+threads, loops or the log. Attempts are counted from 1; a retry's delay is drawn once, here, and recorded.
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Awaitable, Coroutine, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from contextvars import Context
+from typing import Any, NoReturn
+
+from fluxo.authoring.context import RunContext
+from fluxo.authoring.future import FinishedFuture, Future
+from fluxo.authoring.step import StepBase
+from fluxo.codec.failure import error_of, failure_of
+from fluxo.errors import CodecError, LimitExceededError, UsageError
+from fluxo.model.events import Event, StepCompleted, StepFailed, StepRetried
+from fluxo.replay.command import Command
+
+__all__ = ["StepCall", "StepScope", "event_of_error", "event_of_value"]
+
+
+class StepCall:
+    """
+    A step with the arguments of one call, as the workflow made it.
+
+    Attributes:
+        context: The context variables of the strand that called it; None for the main flow's own.
+        submitted: Nobody waits for it yet.
+    """
+
+    __slots__ = ("args", "context", "kwargs", "step", "submitted")
+
+    def __init__(self, step: StepBase, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.step = step
+        self.args = args
+        self.kwargs = kwargs
+        self.context: Context | None = None
+        self.submitted = False
+
+
+class StepScope:
+    """
+    What stands in the context variable while a step's body runs: steps are plain calls here.
+
+    Waiting for signals or timers is the workflow's business and refused with the right spelling.
+    """
+
+    __slots__ = ("attempt", "command", "run")
+
+    def __init__(self, run: Any, command: Command, attempt: int) -> None:
+        self.run = run
+        self.command = command
+        self.attempt = attempt
+
+    def call_step(self, step: StepBase, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return step.invoke(args, kwargs)
+
+    def call_async_step(self, step: StepBase, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Coroutine[Any, Any, Any]:
+        return step.invoke(args, kwargs)  # type: ignore[no-any-return]
+
+    async def await_step(self, step: StepBase, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return await step.invoke(args, kwargs) if step.is_async else step.invoke(args, kwargs)
+
+    def submit_step(self, step: StepBase, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
+        if step.is_async:
+            raise UsageError(f"{step.where}.submit() inside a step has no workflow to be part of: await it")
+        try:
+            return FinishedFuture(step.invoke(args, kwargs))
+        except Exception as error:
+            return FinishedFuture(error=error)
+
+    def call_workflow(self, name: str) -> None:
+        """A workflow called inside a step is a plain call."""
+
+    def sleep(self, delay_us: int | None, until_us: int | None) -> None:
+        self.run.core.pause(self._seconds(delay_us, until_us))
+
+    async def async_sleep(self, delay_us: int | None, until_us: int | None) -> None:
+        import asyncio
+
+        await asyncio.sleep(self._seconds(delay_us, until_us))
+
+    def _seconds(self, delay_us: int | None, until_us: int | None) -> float:
+        if delay_us is None:
+            delay_us = (until_us or 0) - self.run.core.clock.now_us()
+        return max(0, delay_us) / 1_000_000
+
+    def wait_signal(self, names: tuple[str, ...], annotation: Any, timeout_us: int | None) -> NoReturn:
+        raise UsageError(f"a step cannot wait for a signal (step {self.command.name!r}): wait in the workflow")
+
+    def async_wait_signal(self, names: tuple[str, ...], annotation: Any, timeout_us: int | None) -> NoReturn:
+        raise UsageError(f"a step cannot wait for a signal (step {self.command.name!r}): wait in the workflow")
+
+    def wait_futures(self, futures: list[Future[Any]], count: int) -> None:
+        """Futures made inside a step are finished."""
+
+    async def async_wait_futures(self, futures: list[Future[Any]], count: int) -> None:
+        """Futures made inside a step are finished."""
+
+    def deliver_signal(self, run_id: str, name: str, payload: bytes, key: str) -> None:
+        self.run.core.deliver_signal(run_id, name, payload, key)
+
+    def shield(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def now_us(self) -> int:
+        now: int = self.run.core.clock.now_us()
+        return now
+
+    def random(self) -> random.Random:
+        return random.Random()
+
+    def uuid4(self) -> uuid.UUID:
+        return uuid.uuid4()
+
+    def info(self) -> RunContext:
+        command, started = self.command, self.run.machine.started
+        return RunContext(
+            run_id=started.run_id,
+            workflow=started.workflow,
+            version=started.version,
+            step=command.name,
+            attempt=self.attempt,
+            idempotency_key=f"{started.run_id}/1/{command.scope or 'main'}/{command.position}",
+        )
+
+    def resource(self, name: str) -> Any:
+        return _resource(self.run.core.resources, name)
+
+
+def event_of_value(command: Command, attempt: int, value: Any, at_us: int) -> Event:
+    """
+    The event of an attempt that returned: its value as it will be read back is put on the command.
+
+    A value that cannot be stored fails the step at once; trying again would not change its type.
+    """
+    step: StepBase = command.call.step
+    try:
+        body, command.value = step.result.roundtrip(value, step.where)
+    except (CodecError, LimitExceededError) as error:
+        return _failed(command, attempt, error, at_us)
+    return StepCompleted(
+        at_us, command.scope, command.position, command.ordinal, command.name, command.site, command.args, attempt, body
+    )
+
+
+def event_of_error(command: Command, attempt: int, error: BaseException, at_us: int, draw: float) -> Event:
+    """The event of an attempt that raised: StepRetried if the policy allows another, else StepFailed."""
+    step: StepBase = command.call.step
+    retry = step.options_.retry
+    if not retry.allows(attempt, error):
+        return _failed(command, attempt, error, at_us)
+    c = command
+    retry_at_us = at_us + retry.delay_us(attempt, draw)
+    failure = failure_of(error, step.where)
+    return StepRetried(at_us, c.scope, c.position, c.ordinal, c.name, c.site, c.args, attempt, retry_at_us, failure)
+
+
+def _failed(command: Command, attempt: int, error: BaseException, at_us: int) -> StepFailed:
+    failure = failure_of(error, f"step {command.name!r}")
+    command.error = error_of(failure, command.name)
+    c = command
+    return StepFailed(at_us, c.scope, c.position, c.ordinal, c.name, c.site, c.args, attempt, failure)
+
+
+def _resource(resources: Mapping[str, Any], name: str) -> Any:
+    try:
+        return resources[name]
+    except KeyError:
+        known = ", ".join(sorted(resources)) or "none"
+        raise UsageError(f"no resource {name!r}: give it to the engine with resources={{...}} (there are: {known})") from None

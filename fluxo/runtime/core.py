@@ -1,0 +1,141 @@
+"""
+What all activations of one engine share.
+
+Owns: the ports (clock, store, committer, threads), the resources, the observers, and the switch that tells
+activations to stop. Must not know engines or handles: what the engine wants to hear comes as callbacks.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from fluxo.clock import Clock
+from fluxo.errors import StoreUnavailableError
+from fluxo.model.events import (
+    Event,
+    RunBlocked,
+    RunCancelled,
+    RunCompleted,
+    RunFailed,
+    RunWaiting,
+    StepCompleted,
+    StepFailed,
+    StepRetried,
+)
+from fluxo.model.observer import Observer
+from fluxo.runtime.committer import Committer
+from fluxo.runtime.threads import Threads
+from fluxo.store import Store
+
+if TYPE_CHECKING:
+    from fluxo.runtime.activation import Activation
+
+__all__ = ["Core"]
+
+_log = logging.getLogger("fluxo.engine")
+_PAUSE_MAX_S = 2.0
+
+
+class Core:
+    """
+    Shared state of an engine's activations.
+
+    Attributes:
+        owner: Worker id written into the projection; None for an engine that only sends.
+        draining: No new attempt may start; activations hand their runs back at the next quiet moment.
+        on_left: Called when an activation is over, whatever its end.
+        failpoint: Called with the names of failpoints by crash tests; None otherwise.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        *,
+        namespace: str,
+        resources: Mapping[str, Any],
+        observers: Sequence[Observer],
+        concurrency: int,
+    ) -> None:
+        self.store = store
+        self.clock = clock
+        self.namespace = namespace
+        self.resources = dict(resources)
+        self.observers = tuple(observers)
+        self.committer = Committer(store)
+        self.run_threads = Threads(concurrency, "fluxo-run")
+        self.step_threads = Threads(concurrency, "fluxo-step")
+        self.owner: str | None = None
+        self.draining = False
+        self.stopped = threading.Event()
+        self.draw = random.Random().random
+        self.on_left: Callable[[Activation], None] = _ignore
+        self.deliver_signal: Callable[[str, str, bytes, str], None] = _no_signals
+        self.failpoint: Callable[[str], None] | None = None
+
+    def hit(self, failpoint: str) -> None:
+        """A named place where crash tests kill the process; nothing otherwise."""
+        if self.failpoint is not None:
+            self.failpoint(failpoint)
+
+    def pause(self, delay_s: float) -> bool:
+        """Wait, but not past the engine's stop; True when it has stopped."""
+        return self.stopped.wait(delay_s)
+
+    def backoff_s(self, tries: int) -> float:
+        """Pause before a refused or unknown append is sent again: exponential with full jitter, at most 2 s."""
+        return min(_PAUSE_MAX_S, 0.01 * 2 ** min(tries, 10)) * (0.5 + self.draw() / 2)
+
+    def store_failed(self, run_id: str, tries: int, error: StoreUnavailableError) -> float:
+        """Say once that the store is away; the pause before the next try."""
+        if tries == 1:
+            _log.warning("run %s waits for its store: %s", run_id, error)
+        return self.backoff_s(tries)
+
+    def notify(self, run_id: str, workflow: str, events: Sequence[Event]) -> None:
+        """Tell the observers about new facts; their errors are logged and go no further."""
+        for event in events:
+            for observer in self.observers:
+                try:
+                    _tell(observer, run_id, workflow, event)
+                except Exception:
+                    _log.exception("observer %s raised; the run is not affected", type(observer).__name__)
+
+    def call_observers(self, hook: str, *facts: Any) -> None:
+        """Call one hook of every observer."""
+        for observer in self.observers:
+            try:
+                getattr(observer, hook)(*facts)
+            except Exception:
+                _log.exception("observer %s raised; the run is not affected", type(observer).__name__)
+
+
+def _tell(observer: Observer, run_id: str, workflow: str, event: Event) -> None:
+    if isinstance(event, StepCompleted):
+        observer.on_step_completed(run_id, event.name, event.attempts, event.at_us)
+    elif isinstance(event, StepFailed):
+        observer.on_step_failed(run_id, event.name, event.attempts, event.at_us, event.failure)
+    elif isinstance(event, StepRetried):
+        observer.on_step_retried(run_id, event.name, event.attempt, event.at_us, event.failure)
+    elif isinstance(event, RunWaiting):
+        observer.on_run_waiting(run_id, workflow, event.at_us)
+    elif isinstance(event, RunCompleted):
+        observer.on_run_completed(run_id, workflow, event.at_us)
+    elif isinstance(event, RunFailed):
+        observer.on_run_failed(run_id, workflow, event.at_us, event.failure)
+    elif isinstance(event, RunCancelled):
+        observer.on_run_cancelled(run_id, workflow, event.at_us)
+    elif isinstance(event, RunBlocked):
+        observer.on_run_blocked(run_id, workflow, event.at_us, event.reason)
+
+
+def _ignore(activation: Activation) -> None:
+    """Nobody listens."""
+
+
+def _no_signals(run_id: str, name: str, payload: bytes, key: str) -> None:
+    raise StoreUnavailableError(run_id, "this engine cannot deliver signals")

@@ -1,0 +1,171 @@
+"""
+The event loop that async runs and async steps live on.
+
+Owns: queueing their appends into one commit per tick, and waking whom a commit answers. Must not know
+workflows. The loop is the user's (``async with engine.aio``) or a thread of the engine's own, started on first use;
+this module and the thread pools are the only places where threads and loops meet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fluxo.authoring.context import active
+from fluxo.limits import COMMIT_INLINE_S
+from fluxo.runtime.attempt import StepScope
+from fluxo.runtime.committer import Request, answer
+from fluxo.runtime.core import Core
+from fluxo.store import Append, Outcome
+
+__all__ = ["Host", "LoopThread"]
+
+
+class Host:
+    """
+    One loop with the runs on it.
+
+    Attributes:
+        busy: Runs on this loop that are not waiting; alone, a run commits in place without a future.
+    """
+
+    def __init__(self, core: Core, loop: asyncio.AbstractEventLoop) -> None:
+        self.core = core
+        self.loop = loop
+        self.busy = 0
+        self.tasks: set[asyncio.Task[Any]] = set()
+        self._thread = threading.get_ident()
+        self._scheduled = False
+        self._commit_s = 0.0
+        self._answers: list[Request] = []
+        self._lock = threading.Lock()
+
+    def on_thread(self) -> bool:
+        """Whether the caller is on this loop's thread."""
+        return threading.get_ident() == self._thread
+
+    def call(self, callback: Callable[..., None], *args: Any) -> None:
+        """Run a callback on the loop soon; from any thread. A closed loop drops it."""
+        try:
+            self.loop.call_soon_threadsafe(callback, *args)
+        except RuntimeError:
+            if not self.loop.is_closed():
+                raise
+
+    def spawn(self, coro: Coroutine[Any, Any, Any], context: contextvars.Context) -> asyncio.Task[Any]:
+        """A task on this loop; on its thread only. The host keeps it referenced."""
+        task = self.loop.create_task(coro, context=context)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return task
+
+    async def commit(self, append: Append) -> Outcome:
+        """
+        Append durably with whatever else this tick brings.
+
+        Raises:
+            StoreError: definitely not written.
+        """
+        waiter = self.loop.create_future()
+        self.core.committer.enqueue(Request(append, None, self._done, waiter))
+        if not self._scheduled:
+            self._scheduled = True
+            self.loop.call_soon(self._flush)
+        # Cancelling the caller must not cancel an append that is on its way.
+        request: Request = await asyncio.shield(waiter) if self.core.draining else await waiter
+        return answer(request)
+
+    def _flush(self) -> None:
+        self._scheduled = False
+        if self._commit_s > COMMIT_INLINE_S:
+            self.core.step_threads.submit(self._timed_flush)
+        else:
+            self._timed_flush()
+
+    def _timed_flush(self) -> None:
+        began_s = time.perf_counter()
+        self.core.committer.flush()
+        self._commit_s += (time.perf_counter() - began_s - self._commit_s) / 16
+
+    def _done(self, request: Request) -> None:
+        if threading.get_ident() == self._thread:
+            _resolve(request)
+            return
+        with self._lock:
+            self._answers.append(request)
+            first = len(self._answers) == 1
+        if first:
+            self.call(self._resolve_answers)
+
+    def _resolve_answers(self) -> None:
+        with self._lock:
+            answers, self._answers = self._answers, []
+        for request in answers:
+            _resolve(request)
+
+    def run_step(self, run: Any, command: Any, attempt: int, context: contextvars.Context) -> Callable[[], None]:
+        """Run an async step for a sync workflow; answers through ``run.settle`` and returns how to stop it."""
+        box: list[asyncio.Task[Any]] = []
+        context.run(active.set, StepScope(run, command, attempt))
+
+        def begin() -> None:
+            box.append(self.spawn(run.attempt_on_loop(command, attempt), context))
+
+        def stop() -> None:
+            self.call(lambda: [task.cancel() for task in box])
+
+        self.call(begin)
+        return stop
+
+
+def _resolve(request: Request) -> None:
+    waiter = request.waiter
+    if not waiter.done():
+        waiter.set_result(request)
+
+
+class LoopThread:
+    """An event loop on a daemon thread, for engines that were opened without one."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="fluxo-loop", daemon=True)
+        self._thread.start()
+        self._ready.wait()
+
+    def make_host(self, core: Core) -> Host:
+        """The host of this loop."""
+        hosts: list[Host] = []
+        done = threading.Event()
+
+        def make() -> None:
+            hosts.append(Host(core, self.loop))
+            done.set()
+
+        self.loop.call_soon_threadsafe(make)
+        done.wait()
+        return hosts[0]
+
+    def close(self) -> None:
+        """Cancel what is left on the loop and end its thread."""
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        self.loop.call_soon(self._ready.set)
+        try:
+            self.loop.run_forever()
+        finally:
+            tasks = asyncio.all_tasks(self.loop)
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                self.loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+            self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+            self.loop.close()
