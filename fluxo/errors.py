@@ -37,43 +37,6 @@ Bases are never raised. Every class pickles: its constructor arguments are ``arg
 
 from __future__ import annotations
 
-__all__ = [
-    "Cancelled",
-    "CodecError",
-    "ConfigurationError",
-    "ConflictError",
-    "DecodeError",
-    "DuplicateNameError",
-    "EncodeError",
-    "FluxoError",
-    "FluxoInternalError",
-    "HistoryCorruptError",
-    "LeaseLostError",
-    "LimitExceededError",
-    "MissingExtraError",
-    "NonDeterminismError",
-    "ReplayError",
-    "ResultTimeoutError",
-    "RunBlockedError",
-    "RunCancelledError",
-    "RunError",
-    "RunExistsError",
-    "RunFailedError",
-    "RunNotFoundError",
-    "RunTimeoutError",
-    "SchemaVersionError",
-    "SignalTimeoutError",
-    "StepError",
-    "StepFailedError",
-    "StepTimeoutError",
-    "StoreError",
-    "StoreUnavailableError",
-    "Suspend",
-    "UnknownStepError",
-    "UnknownWorkflowError",
-    "UsageError",
-]
-
 
 class FluxoError(Exception):
     """Base of every error fluxo raises."""
@@ -180,7 +143,9 @@ class RunFailedError(RunError):
         self.run_id, self.reason = run_id, reason
 
     def __str__(self) -> str:
-        return f"run {self.run_id!r} failed: {self.reason}; after the cause is put right, resume it with engine.resume()"
+        return (
+            f"run {self.run_id!r} failed: {self.reason}; after the cause is put right, resume it with engine.resume()"
+        )
 
 
 class RunCancelledError(RunError):
@@ -273,7 +238,10 @@ class SignalTimeoutError(FluxoError, TimeoutError):
         self.names, self.timeout_s = names, timeout_s
 
     def __str__(self) -> str:
-        return f"signal {self.names} did not arrive within {self.timeout_s:g} s; catch SignalTimeoutError to go on without it"
+        return (
+            f"signal {self.names} did not arrive within {self.timeout_s:g} s; "
+            "catch SignalTimeoutError to go on without it"
+        )
 
 
 class ReplayError(FluxoError):
@@ -331,7 +299,9 @@ class ConflictError(StoreError):
         self.run_id, self.seq = run_id, seq
 
     def __str__(self) -> str:
-        return f"event {self.seq} of run {self.run_id!r} was written by someone else; read the run again and decide anew"
+        return (
+            f"event {self.seq} of run {self.run_id!r} was written by someone else; read the run again and decide anew"
+        )
 
 
 class LeaseLostError(StoreError):
@@ -390,7 +360,9 @@ class DecodeError(CodecError):
         self.where, self.problem = where, problem
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.problem}; put the annotation back or register the missing module, then resume the run"
+        return (
+            f"{self.where}: {self.problem}; put the annotation back or register the missing module, then resume the run"
+        )
 
 
 class FluxoInternalError(FluxoError):

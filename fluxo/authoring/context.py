@@ -55,7 +55,9 @@ class RunScope(Protocol):
         """A bare call of a sync step: its result."""
         ...
 
-    def call_async_step(self, step: StepBase, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Coroutine[Any, Any, Any]:
+    def call_async_step(
+        self, step: StepBase, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Coroutine[Any, Any, Any]:
         """A bare call of an async step: something to await."""
         ...
 

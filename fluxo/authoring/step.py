@@ -165,7 +165,9 @@ class AsyncStep(StepBase, Generic[P, R]):
         """
         scope = active.get(None)
         if scope is None:
-            raise UsageError(f"{self.where}.submit() outside a run has no loop to run on: await {self.name}(...) instead")
+            raise UsageError(
+                f"{self.where}.submit() outside a run has no loop to run on: await {self.name}(...) instead"
+            )
         return scope.submit_step(self, args, kwargs)
 
     @overload
@@ -209,7 +211,9 @@ class AwaitableStep(Generic[P, R]):
         return _in_thread(self._step, args, kwargs)
 
     @overload
-    def map(self: _AwaitsOneLoosely[T, S], items: Iterable[T], /, *, concurrency: int | None = None) -> Awaitable[list[S]]: ...
+    def map(
+        self: _AwaitsOneLoosely[T, S], items: Iterable[T], /, *, concurrency: int | None = None
+    ) -> Awaitable[list[S]]: ...
     @overload
     def map(
         self, first: Iterable[Any], second: Iterable[Any], /, *more: Iterable[Any], concurrency: int | None = None

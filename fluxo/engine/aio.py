@@ -22,7 +22,7 @@ from fluxo.limits import DRAIN_S
 from fluxo.model.events import Event
 from fluxo.model.info import EngineStats, Page
 from fluxo.model.run import RunStatus
-from fluxo.runtime.host import Host
+from fluxo.runtime.host import Host, in_thread
 
 if TYPE_CHECKING:
     from fluxo.engine.engine import Engine
@@ -161,7 +161,7 @@ class AsyncEngine:
 
     async def _call(self, operation: Callable[..., T], *args: Any) -> T:
         """A short blocking operation on a thread, with the caller's context."""
-        return await asyncio.to_thread(operation, *args)
+        return await in_thread(self._engine._core.call_threads, lambda: operation(*args))
 
     async def _wait_end(self, run_id: str, timeout_s: float | None) -> End:
         end = await self._poll_end(run_id, timeout_s)

@@ -188,7 +188,10 @@ class Control:
             raise RunNotFoundError(run_id, core.namespace)
         if delivery.verdict is Delivered.FULL:
             raise LimitExceededError(
-                f"inbox of run {run_id!r}", INBOX_MESSAGES_MAX + 1, INBOX_MESSAGES_MAX, "let the run consume its signals first"
+                f"inbox of run {run_id!r}",
+                INBOX_MESSAGES_MAX + 1,
+                INBOX_MESSAGES_MAX,
+                "let the run consume its signals first",
             )
         if delivery.verdict is Delivered.ACCEPTED:
             self._changed(delivery.key)
@@ -221,7 +224,9 @@ class Control:
             if not isinstance(outcome, Unknown):
                 return isinstance(outcome, Committed)
             self._core.pause(self._core.backoff_s(tries))
-        raise StoreUnavailableError(f"run {run.run_id!r}", "it is not known whether the change was written; ask for its status")
+        raise StoreUnavailableError(
+            f"run {run.run_id!r}", "it is not known whether the change was written; ask for its status"
+        )
 
     def _now_us(self, last_at_us: int) -> int:
         return max(last_at_us, self._core.clock.now_us())

@@ -1,8 +1,8 @@
 """
 `Engine`: the one object an application opens.
 
-Owns: configuration, opening and closing, and the blocking spelling of every operation. Must not know how an operation is
-carried out: starting, control, the worker and the runtime do that.
+Owns: configuration, opening and closing, and the blocking spelling of every operation. Must not know how an operation
+is carried out: starting, control, the worker and the runtime do that.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from fluxo.runtime.activation import Activation
 from fluxo.runtime.attempt import StepScope
 from fluxo.runtime.core import Core
 from fluxo.runtime.sync_run import SyncRun
-from fluxo.store import Outcome, Store
+from fluxo.store import Store
 from fluxo.stores.url import open_store
 
 if TYPE_CHECKING:
@@ -143,8 +143,10 @@ class Engine:
 
     def close(self, drain: bool = True) -> None:
         """
-        Stop. With `drain`, steps under way may finish (up to 30 s) and runs are handed back; without, they are left
-        for whoever takes them over. Idempotent; nothing recorded is ever lost.
+        Stop; idempotent, and nothing recorded is ever lost.
+
+        With `drain`, steps under way may finish (up to 30 s) and runs are handed back; without, they are left for
+        whoever takes them over.
         """
         with self._opening:
             if self._state != "open":
@@ -206,14 +208,16 @@ class Engine:
                 raise
 
     def _ready(self) -> None:
-        """Before every operation: open, in the process that made the engine, and not from where waiting would lock up."""
+        """Before every operation: open, in the process that made the engine, and not called by a workflow."""
         if self._state != "open":
             self._open()
         if self._pid != os.getpid():
             raise UsageError("this engine was made before a fork: make a new one in the child process")
         scope = active.get(None)
         if scope is not None and not isinstance(scope, StepScope):
-            raise UsageError("an engine must not be called inside a workflow: what it returns is not replayed; call it in a step")
+            raise UsageError(
+                "an engine must not be called inside a workflow: what it returns is not replayed; call it in a step"
+            )
 
     def _stop(self, drain_s: float) -> None:
         core = self._core
@@ -229,6 +233,7 @@ class Engine:
             self._loop_thread.close()
         core.run_threads.close()
         core.step_threads.close()
+        core.call_threads.close()
         self._store.close()
         self._state = "closed"
 

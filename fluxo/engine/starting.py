@@ -37,7 +37,12 @@ class Starting:
     __slots__ = ("append", "definition", "here", "nonce", "run_id")
 
     def __init__(
-        self, core: Core, definition: WorkflowBase, args: tuple[Any, ...], kwargs: dict[str, Any], queues: tuple[str, ...]
+        self,
+        core: Core,
+        definition: WorkflowBase,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        queues: tuple[str, ...],
     ) -> None:
         """
         Check and encode everything before anything is written.
@@ -91,7 +96,8 @@ class Starting:
             return None
         if isinstance(outcome, Unknown):
             raise StoreUnavailableError(
-                f"run {self.run_id!r}", f"it is not known whether it was created ({outcome.problem}); start it again with this id"
+                f"run {self.run_id!r}",
+                f"it is not known whether it was created ({outcome.problem}); start it again with this id",
             )
         raise FluxoInternalError(f"answer {type(outcome).__name__} to the creation of run {self.run_id!r}")
 

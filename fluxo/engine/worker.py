@@ -19,8 +19,13 @@ from fluxo.engine.liveness import Liveness, this_process
 from fluxo.engine.watch import End, Watch
 from fluxo.errors import DecodeError, FluxoError, HistoryCorruptError, StoreError
 from fluxo.ids import new_nonce, new_worker_id
-from fluxo.limits import CLAIM_RUNS_MAX, CRASH_LOOP_ALONE_FROM, CRASH_LOOP_BACKOFF_S, CRASH_LOOP_TAKEOVERS_MAX
-from fluxo.limits import HEARTBEATS_PER_LEASE
+from fluxo.limits import (
+    CLAIM_RUNS_MAX,
+    CRASH_LOOP_ALONE_FROM,
+    CRASH_LOOP_BACKOFF_S,
+    CRASH_LOOP_TAKEOVERS_MAX,
+    HEARTBEATS_PER_LEASE,
+)
 from fluxo.model.events import RunBlocked, RunCancelled, RunClaimed, RunCompleted, RunFailed
 from fluxo.model.run import ENDED, RunRecord, RunStatus
 from fluxo.replay.history import History
@@ -47,7 +52,9 @@ class Worker:
         active: Runs this engine holds, by key.
     """
 
-    def __init__(self, core: Core, watch: Watch, begin: Begin, *, queues: tuple[str, ...], lease_s: float, label: str) -> None:
+    def __init__(
+        self, core: Core, watch: Watch, begin: Begin, *, queues: tuple[str, ...], lease_s: float, label: str
+    ) -> None:
         self.active: dict[int, Activation] = {}
         self._core = core
         self._watch = watch
@@ -87,7 +94,7 @@ class Worker:
                 _log.warning("worker %s could not unregister: %s", core.owner, problem)
 
     def recover(self) -> int:
-        """Take over every run whose worker is dead, and every other due one; their number. Never takes from the living."""
+        """Take over runs whose worker is dead, and other due ones; their number. Never takes from the living."""
         taken = 0
         self._judge()
         while batch := self._claim():
@@ -131,7 +138,7 @@ class Worker:
         if hinted or beat or due:
             for key, delivered in core.store.arrivals(core.owner):
                 activation = self.active.get(key)
-                if activation is not None and activation.seen_n < delivered:
+                if activation is not None and activation.agenda.seen_n < delivered:
                     activation.poke()
             while self._claim():
                 pass
@@ -184,8 +191,8 @@ class Worker:
             if run.queue in self._queues and name not in self._unknown and find_workflow(*name) is None:
                 self._unknown.add(name)
                 _log.warning(
-                    "runs of workflow %r version %r wait for a worker that has it: import the module that decorates it here, "
-                    "or start such a worker (first seen: run %s)",
+                    "runs of workflow %r version %r wait for a worker that has it: import the module that decorates it "
+                    "here, or start such a worker (first seen: run %s)",
                     *name,
                     run.run_id,
                 )
@@ -249,11 +256,15 @@ class Worker:
             return
         claims = history.unclean_claims
         if claims > CRASH_LOOP_TAKEOVERS_MAX:
-            report = f"{claims} workers in a row died while executing it, without progress; its code may kill the process"
+            report = (
+                f"{claims} workers in a row died while executing it, without progress; its code may kill the process"
+            )
             self._block(run, nonce, "crash_loop", report, history.tail_seq)
         elif claims >= CRASH_LOOP_ALONE_FROM:
             delay_s = CRASH_LOOP_BACKOFF_S * 2 ** (claims - CRASH_LOOP_ALONE_FROM)
-            _log.warning("run %s: %d workers died while executing it; it runs alone in %g s", run.run_id, claims, delay_s)
+            _log.warning(
+                "run %s: %d workers died while executing it; it runs alone in %g s", run.run_id, claims, delay_s
+            )
             self._suspects.append((core.clock.monotonic_s() + delay_s, run, nonce, history))
             self._suspects.sort(key=lambda suspect: suspect[0])
         else:
@@ -270,7 +281,7 @@ class Worker:
             return None
 
     def _start_suspect(self) -> None:
-        """One suspect at a time, when nothing else executes here: what kills the process must not be blamed on others."""
+        """One suspect at a time, when nothing else executes here: others must not be blamed for what it does."""
         if self._alone is not None:
             if self._alone.key in self.active and not self._alone.parked:
                 return

@@ -75,9 +75,7 @@ class Retry:
     def allows(self, attempt: int, error: BaseException) -> bool:
         """Whether another attempt may follow the `attempt`-th (from 1), which failed with `error`."""
         return (
-            attempt < self.max_attempts
-            and isinstance(error, self.retry_on)
-            and not isinstance(error, self.give_up_on)
+            attempt < self.max_attempts and isinstance(error, self.retry_on) and not isinstance(error, self.give_up_on)
         )
 
     def delay_us(self, attempt: int, draw: float) -> int:

@@ -23,7 +23,7 @@ _sites: dict[tuple[CodeType, int], str] = {}
 
 
 class CommandScope:
-    """A strand of the workflow that numbers its own commands, so that parallel strands cannot take each other's numbers."""
+    """A strand of the workflow with numbers of its own, so that parallel strands cannot take each other's."""
 
     __slots__ = ("children", "path", "position")
 
@@ -51,7 +51,7 @@ class Command:
         call: What the driver needs to carry it out (a step call, signal names); opaque here.
         attempt, retry_at_us: Last failed attempt and when the next may start.
         event, seq: The completing event once it is delivered.
-        wake: Called when it is delivered.
+        waiter, wake: What is told when it is delivered: a future of the run's loop, or a callback.
         value, error: What the driver decoded of a live outcome when it recorded it.
     """
 
@@ -71,10 +71,13 @@ class Command:
         "seq",
         "site",
         "value",
+        "waiter",
         "wake",
     )
 
-    def __init__(self, scope: str, position: int, ordinal: int, kind: Kind, name: str, site: str, args: bytes | None) -> None:
+    def __init__(
+        self, scope: str, position: int, ordinal: int, kind: Kind, name: str, site: str, args: bytes | None
+    ) -> None:
         self.scope = scope
         self.position = position
         self.ordinal = ordinal
@@ -89,6 +92,7 @@ class Command:
         self.event: CommandEvent | None = None
         self.seq = 0
         self.wake: Callable[[], None] | None = None
+        self.waiter: Any = None
         self.value: Any = None
         self.error: BaseException | None = None
 

@@ -35,7 +35,17 @@ class History:
         last: The last event, decoded.
     """
 
-    __slots__ = ("bodies", "last", "reopened_at_us", "run_id", "seqs", "started", "tail_digest", "tail_seq", "unclean_claims")
+    __slots__ = (
+        "bodies",
+        "last",
+        "reopened_at_us",
+        "run_id",
+        "seqs",
+        "started",
+        "tail_digest",
+        "tail_seq",
+        "unclean_claims",
+    )
 
     def __init__(self, run_id: str, rows: Iterable[tuple[int, int, int, bytes]]) -> None:
         """
@@ -123,8 +133,8 @@ class History:
             event = self._decode(seq, body)
             if isinstance(event, CancelRequested) and event.inbox_n == 0:
                 voided.add(seq)  # the run's own timeout: resuming gives it a new one
-            if failed.cause_seq and seq >= failed.cause_seq:
-                # Bookkeeping without an ordinal (a park) describes waits that may no longer exist.
-                if seq == failed.cause_seq or getattr(event, "ordinal", failed.cause_issued) >= failed.cause_issued:
-                    voided.add(seq)
+            # Bookkeeping without an ordinal (a park) describes waits that may no longer exist.
+            after = seq > failed.cause_seq > 0 and getattr(event, "ordinal", failed.cause_issued) >= failed.cause_issued
+            if after or seq == failed.cause_seq:
+                voided.add(seq)
         return tuple(sorted(voided))

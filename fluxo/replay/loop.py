@@ -45,7 +45,12 @@ class RunTask(asyncio.Task[Any]):
     __slots__ = ("number", "scope")
 
     def __init__(
-        self, coro: Coroutine[Any, Any, Any], loop: ReplayLoop, number: int, scope: CommandScope, context: Context | None
+        self,
+        coro: Coroutine[Any, Any, Any],
+        loop: ReplayLoop,
+        number: int,
+        scope: CommandScope,
+        context: Context | None,
     ) -> None:
         self.number = number
         self.scope = scope
@@ -179,9 +184,7 @@ class ReplayLoop(asyncio.AbstractEventLoop):
         self.ready.append(handle)
         return handle
 
-    def call_later(
-        self, delay: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
-    ) -> Any:
+    def call_later(self, delay: float, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> Any:
         return self._call_in(round(delay * 1_000_000), callback, args, context)
 
     def call_at(self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> Any:

@@ -58,7 +58,7 @@ class Machine:
         self._next: Any = None
         self.replaying = self._end > 0
 
-    def recorded(self, scope: CommandScope, name: str, args: bytes | None) -> Event | None:
+    def recorded(self, scope: CommandScope, name: str, args: bytes | None) -> StepCompleted | None:
         """
         The event of the step about to be issued, if it is the very next one: rule 3 of `fluxo.replay`.
 
@@ -221,7 +221,9 @@ class Machine:
         command = self.outstanding.get(key) or self.abandoned.get(key)
         if command is None:
             produced = self._first_open()
-            raise diverged(self.run_id, seq, row_of_event(event), produced, "the code did not issue the recorded command")
+            raise diverged(
+                self.run_id, seq, row_of_event(event), produced, "the code did not issue the recorded command"
+            )
         difference = self._difference(command, event)
         if difference:
             raise diverged(self.run_id, seq, row_of_event(event), row_of_command(command), difference)
@@ -235,7 +237,11 @@ class Machine:
             del self.abandoned[key]
             return
         command.event, command.seq = event, seq
-        if command.wake is not None:
+        waiter = command.waiter
+        if waiter is not None:
+            if not waiter.done():
+                waiter.set_result(None)
+        elif command.wake is not None:
             command.wake()
 
     def _take(self, inbox_n: int) -> None:
@@ -259,7 +265,9 @@ class Machine:
         for wait in event.waits:
             command = self.outstanding.get((wait.scope, wait.position))
             if command is None:
-                raise diverged(self.run_id, seq, row_of_wait(wait), self._first_open(), "the run no longer waits for this")
+                raise diverged(
+                    self.run_id, seq, row_of_wait(wait), self._first_open(), "the run no longer waits for this"
+                )
             produced = command.as_wait()
             for field in ("kind", "name", "args", "ordinal"):
                 if getattr(wait, field) != getattr(produced, field):
@@ -267,7 +275,9 @@ class Machine:
         recorded = {(wait.scope, wait.position) for wait in event.waits}
         for key, command in self.outstanding.items():
             if key not in recorded:
-                raise diverged(self.run_id, seq, None, row_of_command(command), "the recorded run did not wait for this")
+                raise diverged(
+                    self.run_id, seq, None, row_of_command(command), "the recorded run did not wait for this"
+                )
 
     def _first_open(self) -> tuple[str, str, str, str, str] | None:
         for command in self.outstanding.values():

@@ -11,26 +11,23 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-from collections.abc import Callable, Coroutine, Generator, Sequence
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from fluxo.authoring.context import active
-from fluxo.authoring.future import Future
-from fluxo.errors import LeaseLostError, ReplayError, StoreUnavailableError, Suspend, UsageError
+from fluxo.errors import LeaseLostError, ReplayError, StoreUnavailableError, Suspend
 from fluxo.model.events import Event
 from fluxo.model.run import RunStatus
-from fluxo.replay.command import Command, call_site
-from fluxo.replay.loop import ReplayLoop, RunFuture, RunTask
-from fluxo.runtime.activation import Activation, Finished
-from fluxo.runtime.attempt import StepCall, StepScope, event_of_error, event_of_value
+from fluxo.replay.command import Command
+from fluxo.replay.loop import ReplayLoop, RunTask
+from fluxo.runtime.activation import Activation
+from fluxo.runtime.async_scope import AsyncScope
+from fluxo.runtime.attempt import Finished, StepCall, StepScope, event_of_error, event_of_value
+from fluxo.runtime.ending import blocking, ending
 from fluxo.store import Projection
 
 if TYPE_CHECKING:
-    import random
-    import uuid
 
-    from fluxo.authoring.step import StepBase
     from fluxo.authoring.workflow import WorkflowBase
     from fluxo.replay.history import History
     from fluxo.runtime.core import Core
@@ -65,6 +62,7 @@ class AsyncRun(Activation):
         self._home = contextvars.Context()
         self._loop = ReplayLoop(self.machine, self._home)
         self._main: RunTask | None = None
+        self._scope = AsyncScope(self, self._loop)
 
     def begin(self) -> None:
         """Start driving; on the host's thread only."""
@@ -88,13 +86,11 @@ class AsyncRun(Activation):
 
     def _cancel_waits(self) -> bool:
         """Whether a cancellation came while the driver itself is inside a step."""
-        if self.machine.cancel is not None:
-            return False
         try:
-            self._read_inbox()
+            self.agenda.read_inbox()
         except StoreUnavailableError:
             return False
-        return any(item.kind == "cancel" for item in self._messages)
+        return self.agenda.cancel_waits()
 
     async def _drive(self) -> None:
         self._host.busy += 1
@@ -112,7 +108,7 @@ class AsyncRun(Activation):
             self._loop.discard()
 
     async def _run(self) -> None:
-        active.set(self)
+        active.set(self._scope)
         machine = self.machine
         try:
             try:
@@ -149,34 +145,34 @@ class AsyncRun(Activation):
                 machine.deliver_next()
                 continue
             if machine.fresh:
-                self.take_fresh()
-            if self.stale or self._messages or self.finished or self._dues or self._deadlines or self._run_due_us is not None:
-                events = self.decide()
+                self.agenda.take_fresh()
+            if self.agenda.may_decide():
+                events = self.agenda.decide()
                 if events:
                     await self._record(events, None)
                     continue
-            if self.startable:
+            if self.agenda.startable:
                 if self.core.draining:
-                    self.startable.clear()
+                    self.agenda.startable.clear()
                 else:
                     await self._start()
-            elif self.core.draining and not self.running:
+            elif self.core.draining and not self.agenda.running:
                 self.hand_back()
                 return
             else:
                 await self._wait()
 
     async def _start(self) -> None:
-        startable, self.startable = self.startable, []
+        startable, self.agenda.startable = self.agenda.startable, []
         if len(startable) == 1 and self._may_run_inline(startable[0]):
             await self._run_inline(startable[0])
             return
         for command in startable:
-            if self.is_open(command):
+            if self.agenda.is_open(command):
                 self._spawn(command)
 
     def _may_run_inline(self, command: Command) -> bool:
-        """A lone async step awaited by the main task: nothing else can happen meanwhile but a cancellation, which is for it."""
+        """A lone async step awaited by the main task: only a cancellation can come meanwhile, and it is for it."""
         options = command.call.step.options_
         return (
             command.call.step.is_async
@@ -184,8 +180,8 @@ class AsyncRun(Activation):
             and not command.call.submitted
             and options.timeout_s is None
             and len(self.machine.outstanding) == 1
-            and not self.running
-            and self._run_due_us is None
+            and not self.agenda.running
+            and not self.agenda.has_timeout
         )
 
     async def _run_inline(self, command: Command) -> None:
@@ -211,7 +207,7 @@ class AsyncRun(Activation):
         except BaseException as error:
             event = event_of_error(command, attempt, error, self.journal.at_us(), core.draw())
         finally:
-            active.set(self)
+            active.set(self._scope)
             self._inline = False
             if self._interrupted:
                 self._interrupted = False
@@ -219,7 +215,7 @@ class AsyncRun(Activation):
                     self._driver.uncancel()
         core.hit("after_effect")
         if event is None:
-            self.startable.append(command)  # interrupted by a cancellation that is decided next
+            self.agenda.startable.append(command)  # interrupted by a cancellation that is decided next
         else:
             await self._record([event], None)
 
@@ -241,13 +237,14 @@ class AsyncRun(Activation):
 
     def _settle(self, done: Finished) -> None:
         self._tasks.pop(done.command, None)
-        self.finished.append(done)
+        self.agenda.finished.append(done)
         self._wake_now()
 
     def attempt_expired(self, command: Command) -> None:
-        self._stop_task(command)
+        self.stop_attempt(command)
 
-    def _stop_task(self, command: Command) -> None:
+    def stop_attempt(self, command: Command) -> None:
+        """Cancel the host task of an attempt that nobody waits for any more."""
         task = self._tasks.pop(command, None)
         if task is not None:
             task.cancel()
@@ -258,10 +255,15 @@ class AsyncRun(Activation):
             return
         if self.should_park():
             if not self.machine.outstanding:
-                _log.warning("run %s waits for nothing: its workflow awaits something that no step, timer or signal will set", self.run_id)
-            await self._record([self.park_event()], self.projection(RunStatus.WAITING, wake_at_us=self.wake_at_us()))
+                _log.warning(
+                    "run %s waits for nothing: its workflow awaits something that no step, timer or signal will set",
+                    self.run_id,
+                )
+            await self._record(
+                [self.park_event()], self.projection(RunStatus.WAITING, wake_at_us=self.agenda.wake_at_us())
+            )
             return
-        wait_s = self.wait_s()
+        wait_s = self.agenda.wait_s()
         waiter = self._waiter = self._host.loop.create_future()
         timer = None if wait_s is None else self._host.loop.call_later(wait_s, self._wake_now)
         self._host.busy -= 1
@@ -304,7 +306,9 @@ class AsyncRun(Activation):
                 break
             tries += 1
             if core.stopped.is_set():
-                raise StoreUnavailableError(f"run {self.run_id!r}", "the outcome of its last append is unknown; it is left as it is")
+                raise StoreUnavailableError(
+                    f"run {self.run_id!r}", "the outcome of its last append is unknown; it is left as it is"
+                )
             await asyncio.sleep(core.backoff_s(tries))
         self.committed(events)
 
@@ -318,184 +322,15 @@ class AsyncRun(Activation):
                 error = main.exception()
                 value = main.result() if error is None else None
             try:
-                event, projection = self.ending(value, error)
+                event, projection = ending(self, value, error)
             except ReplayError as problem:
                 machine.stop(problem)
             else:
                 await self._commit([event], projection)
                 return
         if machine.blocked is not None:
-            event, projection = self.blocking(machine.blocked)
+            event, projection = blocking(self, machine.blocked)
             await self._commit([event], projection)
 
     def is_cancellation(self, error: BaseException) -> bool:
         return isinstance(error, asyncio.CancelledError) and self.machine.cancel is not None
-
-    # What workflow code calls.
-
-    def call_step(self, step: StepBase, args: tuple[Any, ...], kwargs: dict[str, Any]) -> NoReturn:
-        raise UsageError(f"sync {step.where} called in an async workflow: spell it await {step.name}.aio(...)")
-
-    def call_async_step(self, step: StepBase, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Coroutine[Any, Any, Any]:
-        return self._step(step, args, kwargs, call_site(3))
-
-    def await_step(self, step: StepBase, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Coroutine[Any, Any, Any]:
-        return self._step(step, args, kwargs, call_site(3))
-
-    async def _step(self, step: StepBase, args: tuple[Any, ...], kwargs: dict[str, Any], site: str) -> Any:
-        machine, loop = self.machine, self._loop
-        if machine.blocked is not None or loop.closing:
-            raise Suspend("this workflow has been suspended: nothing can be executed here any more")
-        scope = loop.scope()
-        body = None
-        if step.options_.record_args:
-            body = step.arguments.encode(step.split(args), kwargs, step.where)
-        if machine.replaying and not loop.ready:
-            event = machine.recorded(scope, step.name, body)
-            if event is not None:
-                return self.decoded(step, event.result)  # type: ignore[union-attr]
-        command = machine.issue(scope, "step", step.name, site, body)
-        call = command.call = StepCall(step, args, kwargs)
-        if scope is not machine.root:
-            call.context = contextvars.copy_context()
-        await self._completion(command)
-        return self.outcome(command)
-
-    async def _completion(self, command: Command) -> None:
-        future = self._loop.create_future()
-        command.wake = lambda: None if future.done() else future.set_result(None)
-        try:
-            await future
-        except BaseException:
-            self._give_up(command)
-            raise
-
-    def _give_up(self, command: Command) -> None:
-        if command.event is None:
-            self.machine.abandon(command)
-            self._stop_task(command)
-
-    def submit_step(self, step: StepBase, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
-        self._check()
-        machine = self.machine
-        scope = self._loop.scope()
-        body = None
-        if step.options_.record_args:
-            body = step.arguments.encode(step.split(args), kwargs, step.where)
-        command = machine.issue(scope, "step", step.name, call_site(2), body)
-        call = command.call = StepCall(step, args, kwargs)
-        call.submitted = True
-        call.context = contextvars.copy_context()
-        return AsyncFuture(self, command, self._loop.create_future())
-
-    def call_workflow(self, name: str) -> NoReturn:
-        raise UsageError(f"workflow {name!r} called inside a workflow: child runs do not exist yet; make it a step")
-
-    async def async_sleep(self, delay_us: int | None, until_us: int | None) -> None:
-        self._check()
-        machine = self.machine
-        args = b"%d" % delay_us if delay_us is not None else b"@%d" % (until_us or 0)
-        command = machine.issue(self._loop.scope(), "timer", "sleep", call_site(2), args)
-        command.due_us = until_us if delay_us is None else machine.now_us + delay_us
-        await self._completion(command)
-
-    async def async_wait_signal(
-        self, names: tuple[str, ...], annotation: Any, timeout_us: int | None
-    ) -> tuple[str, Any]:
-        self._check()
-        machine = self.machine
-        args = b"%s|%s" % (b"" if timeout_us is None else b"%d" % timeout_us, "|".join(names).encode())
-        command = machine.issue(self._loop.scope(), "signal", " | ".join(names), call_site(2), args)
-        command.call = names
-        command.due_us = None if timeout_us is None else machine.now_us + timeout_us
-        await self._completion(command)
-        return self.signal_outcome(command, annotation)
-
-    async def async_wait_futures(self, futures: list[Future[Any]], count: int) -> None:
-        self._check()
-        pending = [future.future for future in futures if isinstance(future, AsyncFuture)]
-        while sum(future.done() for future in pending) < count:
-            gate = self._loop.create_future()
-
-            def open_gate(_: Any, gate: RunFuture = gate) -> None:
-                if not gate.done():
-                    gate.set_result(None)
-
-            waiting = [future for future in pending if not future.done()]
-            for future in waiting:
-                future.add_done_callback(open_gate)
-            try:
-                await gate
-            finally:
-                for future in waiting:
-                    future.remove_done_callback(open_gate)
-
-    def sleep(self, delay_us: int | None, until_us: int | None) -> NoReturn:
-        raise UsageError("fluxo.sleep blocks: in an async workflow await asyncio.sleep or fluxo.aio.sleep")
-
-    def wait_signal(self, names: tuple[str, ...], annotation: Any, timeout_us: int | None) -> NoReturn:
-        raise UsageError("fluxo.wait_signal blocks: in an async workflow await fluxo.aio.wait_signal")
-
-    def wait_futures(self, futures: list[Future[Any]], count: int) -> NoReturn:
-        raise UsageError("this blocks: in an async workflow await fluxo.aio.wait, or the futures themselves")
-
-    def deliver_signal(self, run_id: str, name: str, payload: bytes, key: str) -> NoReturn:
-        raise UsageError("signals leave a workflow through fluxo.aio.signal")
-
-    def shield(self) -> AbstractContextManager[None]:
-        raise UsageError("fluxo.shield is for sync workflows: in an async one use asyncio.shield")
-
-    def now_us(self) -> int:
-        return self.machine.now_us
-
-    def random(self) -> random.Random:
-        return self.random_of(self._loop.scope().path, "random")
-
-    def uuid4(self) -> uuid.UUID:
-        return self.uuid_of(self._loop.scope().path)
-
-    def resource(self, name: str) -> NoReturn:
-        raise UsageError(f"fluxo.resource({name!r}) is for steps: what it gives is not replayed, so a workflow must not use it")
-
-    def _check(self) -> None:
-        if self.machine.blocked is not None or self._loop.closing:
-            raise Suspend("this workflow has been suspended: nothing can be executed here any more")
-
-
-class AsyncFuture(Future[Any]):
-    """A submitted step of an async workflow."""
-
-    __slots__ = ("command", "future", "run")
-
-    def __init__(self, run: AsyncRun, command: Command, future: RunFuture) -> None:
-        self.run = run
-        self.command = command
-        self.future = future
-        command.wake = self._wake
-
-    def _wake(self) -> None:
-        if not self.future.done():
-            self.future.set_result(None)
-
-    def result(self) -> Any:
-        if self.command.event is None:
-            raise UsageError(f"step {self.command.name!r} is not done: await the future instead of calling .result()")
-        return self.run.outcome(self.command)
-
-    def exception(self) -> BaseException | None:
-        try:
-            self.result()
-        except UsageError:
-            raise
-        except Exception as error:
-            return error
-        return None
-
-    def done(self) -> bool:
-        return self.command.event is not None
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        if self.command.event is None:
-            # A waiter of its own: cancelling one await must not end the step for the others.
-            yield from asyncio.shield(self.future).__await__()
-        return self.run.outcome(self.command)

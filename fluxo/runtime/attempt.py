@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Awaitable, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import Context
 from typing import Any, NoReturn
@@ -22,7 +22,7 @@ from fluxo.errors import CodecError, LimitExceededError, UsageError
 from fluxo.model.events import Event, StepCompleted, StepFailed, StepRetried
 from fluxo.replay.command import Command
 
-__all__ = ["StepCall", "StepScope", "event_of_error", "event_of_value"]
+__all__ = ["Finished", "StepCall", "StepScope", "event_of_error", "event_of_value"]
 
 
 class StepCall:
@@ -44,6 +44,18 @@ class StepCall:
         self.submitted = False
 
 
+class Finished:
+    """What became of an attempt."""
+
+    __slots__ = ("attempt", "command", "error", "value")
+
+    def __init__(self, command: Command, attempt: int, value: Any, error: BaseException | None) -> None:
+        self.command = command
+        self.attempt = attempt
+        self.value = value
+        self.error = error
+
+
 class StepScope:
     """
     What stands in the context variable while a step's body runs: steps are plain calls here.
@@ -61,7 +73,9 @@ class StepScope:
     def call_step(self, step: StepBase, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return step.invoke(args, kwargs)
 
-    def call_async_step(self, step: StepBase, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Coroutine[Any, Any, Any]:
+    def call_async_step(
+        self, step: StepBase, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Coroutine[Any, Any, Any]:
         return step.invoke(args, kwargs)  # type: ignore[no-any-return]
 
     async def await_step(self, step: StepBase, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -174,4 +188,6 @@ def _resource(resources: Mapping[str, Any], name: str) -> Any:
         return resources[name]
     except KeyError:
         known = ", ".join(sorted(resources)) or "none"
-        raise UsageError(f"no resource {name!r}: give it to the engine with resources={{...}} (there are: {known})") from None
+        raise UsageError(
+            f"no resource {name!r}: give it to the engine with resources={{...}} (there are: {known})"
+        ) from None

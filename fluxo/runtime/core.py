@@ -38,6 +38,7 @@ __all__ = ["Core"]
 
 _log = logging.getLogger("fluxo.engine")
 _PAUSE_MAX_S = 2.0
+_CALL_THREADS = 8
 
 
 class Core:
@@ -45,6 +46,8 @@ class Core:
     Shared state of an engine's activations.
 
     Attributes:
+        run_threads, step_threads, call_threads: For sync runs, for submitted sync steps, and for the short store
+            calls of the awaitable engine; apart, so that full steps cannot keep a signal out.
         owner: Worker id written into the projection; None for an engine that only sends.
         draining: No new attempt may start; activations hand their runs back at the next quiet moment.
         on_left: Called when an activation is over, whatever its end.
@@ -69,6 +72,7 @@ class Core:
         self.committer = Committer(store)
         self.run_threads = Threads(concurrency, "fluxo-run")
         self.step_threads = Threads(concurrency, "fluxo-step")
+        self.call_threads = Threads(_CALL_THREADS, "fluxo-call")
         self.owner: str | None = None
         self.draining = False
         self.stopped = threading.Event()

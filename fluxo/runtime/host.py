@@ -13,16 +13,20 @@ import contextvars
 import threading
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any
+from contextlib import suppress
+from typing import Any, TypeVar
 
 from fluxo.authoring.context import active
 from fluxo.limits import COMMIT_INLINE_S
 from fluxo.runtime.attempt import StepScope
 from fluxo.runtime.committer import Request, answer
 from fluxo.runtime.core import Core
+from fluxo.runtime.threads import Threads
 from fluxo.store import Append, Outcome
 
-__all__ = ["Host", "LoopThread"]
+__all__ = ["Host", "LoopThread", "in_thread"]
+
+T = TypeVar("T")
 
 
 class Host:
@@ -126,6 +130,34 @@ def _resolve(request: Request) -> None:
     waiter = request.waiter
     if not waiter.done():
         waiter.set_result(request)
+
+
+async def in_thread(threads: Threads, call: Callable[[], T]) -> T:
+    """Make a blocking call on a pool thread, with the caller's context, and await its outcome."""
+    loop = asyncio.get_running_loop()
+    outcome: asyncio.Future[T] = loop.create_future()
+    context = contextvars.copy_context()
+
+    def settle(value: Any, error: BaseException | None) -> None:
+        if outcome.done():
+            return
+        if error is None:
+            outcome.set_result(value)
+        else:
+            outcome.set_exception(error)
+
+    def job() -> None:
+        value: Any = None
+        failed: BaseException | None = None
+        try:
+            value = context.run(call)
+        except BaseException as error:
+            failed = error
+        with suppress(RuntimeError):  # the caller's loop may be closed by now
+            loop.call_soon_threadsafe(settle, value, failed)
+
+    threads.submit(job)
+    return await outcome
 
 
 class LoopThread:

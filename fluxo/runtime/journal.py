@@ -69,7 +69,9 @@ class Journal:
             digest = chain(digest, nonce, body)
             rows.append((seq, nonce, digest, body))
         if seq > EVENTS_PER_RUN_MAX and projection is None:
-            raise LimitExceededError(f"history of run {self.run_id!r}", seq, EVENTS_PER_RUN_MAX, "split the work over several runs")
+            raise LimitExceededError(
+                f"history of run {self.run_id!r}", seq, EVENTS_PER_RUN_MAX, "split the work over several runs"
+            )
         self._staged = Append(self.key, self.seq, self.digest, rows, projection, consumed)
         return self._staged
 

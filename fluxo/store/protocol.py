@@ -79,8 +79,10 @@ class Store(Protocol):
 
     def heartbeat(self, worker_id: str) -> list[tuple[int, int]] | None:
         """
-        Move the worker's counter; answer the (key, nonce) pairs it owns among open runs, or None if it has no row
-        any more: then it must drop all its runs and register under a new id (PROTOCOL rules 9, 10).
+        Move the worker's counter and answer the (key, nonce) pairs it owns among open runs.
+
+        None if it has no row any more: then it must drop all its runs and register under a new id (PROTOCOL rules
+        9, 10).
         """
         ...
 

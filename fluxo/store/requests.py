@@ -101,7 +101,7 @@ class Committed(msgspec.Struct, frozen=True, gc=False):
 
 
 class Conflict(msgspec.Struct, frozen=True, gc=False):
-    """Nothing of this append was written: another event stands at prev_seq + 1, the predecessor differs, or the run is gone."""
+    """Nothing of this append was written: the slot is taken, the predecessor differs, or the run is gone."""
 
 
 class Existing(msgspec.Struct, frozen=True, gc=False):

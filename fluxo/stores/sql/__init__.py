@@ -6,7 +6,6 @@ the engine. SQLAlchemy owns engines, dialects, DDL and the cold queries; hot sta
 once and run on raw driver connections that are held (prices: limits.md §2). SQLite is the dialect of this version.
 """
 
-from fluxo.stores.sql.open import SqlStore
-from fluxo.stores.sql.sqlite import SqliteStore
+from fluxo.stores.sql.store import SqliteStore, SqlStore
 
 __all__ = ["SqlStore", "SqliteStore"]

@@ -1,0 +1,71 @@
+"""
+How an activation ends: the terminal event, or the one that blocks the run.
+
+Owns: which end a returned value or a raised error is. Must not know drivers; what it says is committed by them.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+from fluxo.codec.failure import failure_of
+from fluxo.errors import (
+    CodecError,
+    DecodeError,
+    FluxoError,
+    HistoryCorruptError,
+    LimitExceededError,
+    NonDeterminismError,
+    RunTimeoutError,
+)
+from fluxo.model.events import Event, RunBlocked, RunCancelled, RunCompleted, RunFailed
+from fluxo.model.run import RunStatus
+from fluxo.store import Projection
+
+if TYPE_CHECKING:
+    from fluxo.runtime.activation import Activation
+
+__all__ = ["blocking", "ending"]
+
+_log = logging.getLogger("fluxo.run")
+_REASONS: Final[dict[type, str]] = {
+    NonDeterminismError: "nondeterminism",
+    HistoryCorruptError: "corrupt",
+    DecodeError: "undecodable",
+    LimitExceededError: "limit",
+}
+
+
+def ending(run: Activation, value: Any, error: BaseException | None) -> tuple[Event, Projection]:
+    """
+    The terminal event for a workflow that returned `value` or raised `error`.
+
+    Raises:
+        NonDeterminismError: the history says it went on.
+    """
+    machine, definition = run.machine, run.definition
+    machine.end()
+    at_us = run.journal.at_us()
+    if error is None:
+        try:
+            body = definition.result.roundtrip(value, definition.where)[0]
+            return RunCompleted(at_us, machine.issued, body), run.projection(RunStatus.COMPLETED, owned=False)
+        except (CodecError, LimitExceededError) as problem:
+            error = problem
+    if run.is_cancellation(error):
+        if machine.cancel is None or machine.cancel.reason != "timeout":
+            return RunCancelled(at_us, False), run.projection(RunStatus.CANCELLED, owned=False)
+        error = RunTimeoutError(run.run_id, (machine.started.timeout_us or 0) / 1_000_000)
+    cause_seq, cause_issued = machine.cause_of(error)
+    failed = RunFailed(at_us, machine.issued, failure_of(error, definition.where), cause_seq, cause_issued)
+    return failed, run.projection(RunStatus.FAILED, owned=False)
+
+
+def blocking(run: Activation, problem: FluxoError) -> tuple[Event, Projection]:
+    """The event that stops the run until someone acts."""
+    reason = _REASONS.get(type(problem), "error")
+    seq: int = getattr(problem, "seq", run.machine.peek_seq())
+    _log.error("run %s is blocked (%s): %s", run.run_id, reason, problem)
+    event = RunBlocked(run.journal.at_us(), reason, str(problem), seq)
+    return event, run.projection(RunStatus.BLOCKED, owned=False)
