@@ -114,7 +114,7 @@ class Control:
             if tail is not None and tail[0] == history.tail_seq and self._add(run, tail, event, RunStatus.PENDING):
                 self._changed(run.key)
                 return
-        raise ConflictError(run_id, run.tail_seq + 1)
+        raise ConflictError(run_id, self.find(run_id).tail_seq + 1)
 
     def purge(self, older_than: timedelta | float) -> int:
         """Delete ended runs that were last changed longer ago than this; their number."""
@@ -211,7 +211,7 @@ class Control:
                 self._ended(run_id, event)
                 self._changed(run.key)
                 return True
-        raise ConflictError(run_id, run.tail_seq + 1)
+        raise ConflictError(run_id, self.find(run_id).tail_seq + 1)
 
     def _add(self, run: RunRecord, tail: EventRow, event: Event, status: RunStatus) -> bool:
         """One event at an inspected tail; False when someone else was first."""

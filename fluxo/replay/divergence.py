@@ -36,7 +36,7 @@ def diverged(run_id: str, seq: int, recorded: Row | None, produced: Row | None, 
     return NonDeterminismError(run_id, seq, _short(recorded), _short(produced), "\n".join(lines))
 
 
-def row_of_event(event: Event) -> Row:
+def row_of_event(event: Event | CommandEvent) -> Row:
     """How a recorded event is shown."""
     if isinstance(event, CommandEvent):
         return (_place(event.scope, event.position), kind_of(event), event.name, _args(event.args), event.site)

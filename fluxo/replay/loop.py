@@ -15,7 +15,7 @@ from asyncio.events import _get_running_loop, _set_running_loop
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context, copy_context
-from typing import Any
+from typing import Any, NoReturn, TypeVarTuple, Unpack
 
 from fluxo.errors import UsageError
 from fluxo.replay.command import Command, CommandScope, call_site
@@ -23,6 +23,7 @@ from fluxo.replay.machine import Machine
 
 __all__ = ["ReplayLoop", "RunFuture", "RunTask"]
 
+Ts = TypeVarTuple("Ts")
 _log = logging.getLogger("fluxo.run")
 
 
@@ -60,12 +61,12 @@ class RunTask(asyncio.Task[Any]):
         return self.number
 
 
-class _Ready:
-    """A callback to run; what `call_soon` returns."""
+class _Ready(asyncio.Handle):
+    """A callback to run; what `call_soon` returns. Skips the base's bookkeeping, which only serves its debug mode."""
 
-    __slots__ = ("_cancelled", "args", "callback", "context")
+    __slots__ = ("args", "callback", "context")
 
-    def __init__(self, callback: Callable[..., Any], args: tuple[Any, ...], context: Context) -> None:
+    def __init__(self, callback: Callable[..., object], args: tuple[Any, ...], context: Context) -> None:
         self.callback = callback
         self.args = args
         self.context = context
@@ -78,33 +79,37 @@ class _Ready:
         return self._cancelled
 
 
-class _Timer:
-    """A timer command; what `call_later` and `call_at` return."""
+class _Timer(asyncio.TimerHandle):
+    """A timer command; what `call_later` and `call_at` return. `command` is None for one that was due at once."""
 
-    __slots__ = ("_cancelled", "_command", "_loop", "_ready", "_when")
+    __slots__ = ("_command", "_due_s", "_ready", "_run_loop")
 
-    def __init__(self, loop: ReplayLoop, command: Command, ready: _Ready, when: float) -> None:
-        self._loop = loop
+    def __init__(self, loop: ReplayLoop, command: Command | None, ready: _Ready, due_s: float) -> None:
+        self._run_loop = loop
         self._command = command
         self._ready = ready
-        self._when = when
+        self._due_s = due_s
         self._cancelled = False
-        command.wake = self._fire
+        if command is None:
+            loop.ready.append(ready)
+        else:
+            command.wake = self._fire
 
     def _fire(self) -> None:
-        self._loop.ready.append(self._ready)
+        self._run_loop.ready.append(self._ready)
 
     def cancel(self) -> None:
         if not self._cancelled:
             self._cancelled = True
             self._ready.cancel()
-            self._loop.machine.abandon(self._command)
+            if self._command is not None:
+                self._run_loop.machine.abandon(self._command)
 
     def cancelled(self) -> bool:
         return self._cancelled
 
     def when(self) -> float:
-        return self._when
+        return self._due_s
 
 
 class ReplayLoop(asyncio.AbstractEventLoop):
@@ -119,7 +124,7 @@ class ReplayLoop(asyncio.AbstractEventLoop):
     def __init__(self, machine: Machine, home: Context) -> None:
         self.machine = machine
         self.home = home
-        self.ready: deque[Any] = deque()
+        self.ready: deque[_Ready] = deque()
         self.tasks: list[RunTask] = []
         self.closing = False
         self._pruned = 32
@@ -179,24 +184,26 @@ class ReplayLoop(asyncio.AbstractEventLoop):
         self._numbers += 1
         return self._numbers
 
-    def call_soon(self, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> Any:
-        handle = _Ready(callback, args, context if context is not None else copy_context())
+    def call_soon(
+        self, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.Handle:
+        handle = _Ready(callback, args, _context(context))
         self.ready.append(handle)
         return handle
 
-    def call_later(self, delay: float, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> Any:
-        return self._call_in(round(delay * 1_000_000), callback, args, context)
+    def call_later(
+        self, delay: float, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        return self._call_in(round(delay * 1_000_000), _Ready(callback, args, _context(context)))
 
-    def call_at(self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> Any:
-        return self._call_in(round((when - self.time()) * 1_000_000), callback, args, context)
+    def call_at(
+        self, when: float, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        return self._call_in(round((when - self.time()) * 1_000_000), _Ready(callback, args, _context(context)))
 
-    def _call_in(
-        self, delay_us: int, callback: Callable[..., Any], args: tuple[Any, ...], context: Context | None
-    ) -> Any:
-        ready = _Ready(callback, args, context if context is not None else copy_context())
+    def _call_in(self, delay_us: int, ready: _Ready) -> _Timer:
         if delay_us <= 0:
-            self.ready.append(ready)
-            return ready
+            return _Timer(self, None, ready, self.time())
         machine = self.machine
         command = machine.issue(self.scope(), "timer", "timer", call_site(2), b"%d" % delay_us)
         command.due_us = machine.now_us + delay_us
@@ -242,14 +249,20 @@ class ReplayLoop(asyncio.AbstractEventLoop):
             error = context.get("exception")
             _log.error("run %s: %s", self.machine.run_id, context.get("message"), exc_info=error)
 
-    def call_soon_threadsafe(self, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> Any:
+    def call_soon_threadsafe(
+        self, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
+    ) -> NoReturn:
         raise UsageError(_NO_THREADS)
 
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
+    def run_in_executor(self, executor: Any, func: Callable[[Unpack[Ts]], object], *args: *Ts) -> NoReturn:
         raise UsageError(_NO_THREADS)
 
 
 _NO_THREADS = "a workflow cannot use threads or executors itself: put the call into a @step and await it (or its .aio)"
+
+
+def _context(given: Context | None) -> Context:
+    return copy_context() if given is None else given
 
 
 def _close(coro: Any) -> None:

@@ -47,7 +47,7 @@ class Machine:
         self.fresh: list[Command] = []
         self.failures: list[tuple[BaseException, int, int]] = []
         self.blocked: FluxoError | None = None
-        self.on_cancel: Callable[[], None] | None = None
+        self.on_cancel: Callable[[], object] | None = None
         self.cancel: CancelRequested | None = None
         self.max_inbox_n = 0
         self.taken: set[int] = set()

@@ -11,6 +11,7 @@ from typing import Final
 
 from fluxo.model.events import (
     CancelRequested,
+    CommandEvent,
     Event,
     RunBlocked,
     RunCancelled,
@@ -77,6 +78,6 @@ KINDS: Final[dict[type, Kind]] = {
 }
 
 
-def kind_of(event: Event) -> str:
+def kind_of(event: Event | CommandEvent) -> str:
     """The kind of command this event is about."""
     return KINDS.get(type(event), "-")

@@ -263,9 +263,10 @@ class Activation:
     def input(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The workflow's arguments, decoded; the same object on the first execution as on replay."""
         try:
-            return self.definition.arguments.decode(self.machine.started.input, self.definition.where)
+            args, kwargs = self.definition.arguments.decode(self.machine.started.input, self.definition.where)
         except DecodeError as problem:
             raise self.machine.stop(problem) from problem
+        return args, kwargs
 
     def info(self) -> RunContext:
         """Facts about the run, for the workflow's own code."""

@@ -27,7 +27,6 @@ from fluxo.runtime.ending import blocking, ending
 from fluxo.store import Projection
 
 if TYPE_CHECKING:
-
     from fluxo.authoring.workflow import WorkflowBase
     from fluxo.replay.history import History
     from fluxo.runtime.core import Core
@@ -60,7 +59,8 @@ class AsyncRun(Activation):
         self._interrupted = False
         self._tasks: dict[Command, asyncio.Task[Any]] = {}
         self._home = contextvars.Context()
-        self._loop = ReplayLoop(self.machine, self._home)
+        # typeshed marks every method of the base abstract; those a workflow must not use stay unimplemented.
+        self._loop = ReplayLoop(self.machine, self._home)  # type: ignore[abstract]
         self._main: RunTask | None = None
         self._scope = AsyncScope(self, self._loop)
 
@@ -315,7 +315,8 @@ class AsyncRun(Activation):
     async def _conclude(self) -> None:
         machine, main = self.machine, self._main
         if machine.blocked is None and main is not None:
-            value, error = None, None
+            value: Any = None
+            error: BaseException | None = None
             if main.cancelled():
                 error = asyncio.CancelledError()
             else:

@@ -92,7 +92,8 @@ class Core:
 
     def backoff_s(self, tries: int) -> float:
         """Pause before a refused or unknown append is sent again: exponential with full jitter, at most 2 s."""
-        return min(_PAUSE_MAX_S, 0.01 * 2 ** min(tries, 10)) * (0.5 + self.draw() / 2)
+        longest_s: float = min(_PAUSE_MAX_S, 0.01 * 2 ** min(tries, 10))
+        return longest_s * (0.5 + self.draw() / 2)
 
     def store_failed(self, run_id: str, tries: int, error: StoreUnavailableError) -> float:
         """Say once that the store is away; the pause before the next try."""

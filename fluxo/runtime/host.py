@@ -120,10 +120,15 @@ class Host:
             box.append(self.spawn(run.attempt_on_loop(command, attempt), context))
 
         def stop() -> None:
-            self.call(lambda: [task.cancel() for task in box])
+            self.call(_cancel, box)
 
         self.call(begin)
         return stop
+
+
+def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
 
 
 def _resolve(request: Request) -> None:

@@ -35,7 +35,6 @@ from fluxo.runtime.sync_scope import SyncScope
 from fluxo.store import Projection
 
 if TYPE_CHECKING:
-
     from fluxo.authoring.step import StepBase
     from fluxo.authoring.workflow import WorkflowBase
     from fluxo.replay.history import History

@@ -8,7 +8,7 @@ it asks the driver to pump until there is an answer.
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -182,6 +182,5 @@ class SyncFuture(Future[Any]):
     def done(self) -> bool:
         return self.command.event is not None
 
-    def __await__(self) -> Generator[Any, Any, Any]:
+    def __await__(self) -> NoReturn:
         raise UsageError(f"step {self.command.name!r} was submitted in a sync workflow: use .result()")
-        yield

@@ -49,6 +49,12 @@ class Store(Protocol):
         key answered in `Committed`, or the standing run is answered as `Existing`.
         A run that is being purged, and a `new` whose id is being purged, answer Conflict.
 
+        Sending an append again is safe (PROTOCOL rule 4): if all of its events stand in their places already, by
+        seq, nonce and digest, the answer is `Committed` and nothing is written, whatever has followed since.
+
+        An append that the store cannot hold raises a definite error other than `StoreUnavailableError`, and nothing
+        of the batch is written.
+
         Cost: one commit for the whole batch; a single event without projection is one statement.
         """
         ...

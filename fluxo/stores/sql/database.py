@@ -10,6 +10,7 @@ a busy transaction is rolled back here and run again from its start after a shor
 
 from __future__ import annotations
 
+import os
 import random
 import sqlite3
 import threading
@@ -25,6 +26,9 @@ from fluxo.stores.sql.errors import is_busy, outcome_is_unclear, translated
 __all__ = ["Database", "Reader", "retrying"]
 
 T = TypeVar("T")
+
+_inherited: list[Database] = []
+"""Kept from the collector, which would close them: SQLite must not be told anything about a parent's connections."""
 
 _DRIVER_ERRORS = (sqlite3.Error, OverflowError, UnicodeEncodeError)
 
@@ -48,9 +52,10 @@ def retrying(attempt: Callable[[], T], busy_s: float = SQLITE_BUSY_S) -> T:
 class Reader:
     """A connection for reading; each call is one short snapshot."""
 
-    __slots__ = ("_connection", "_cursor", "_lock", "_where")
+    __slots__ = ("_busy_s", "_connection", "_cursor", "_lock", "_where")
 
-    def __init__(self, connection: sqlite3.Connection, where: str) -> None:
+    def __init__(self, connection: sqlite3.Connection, where: str, busy_s: float) -> None:
+        self._busy_s = busy_s
         self._connection = connection
         self._cursor = connection.cursor()
         self._lock = threading.Lock()
@@ -66,7 +71,7 @@ class Reader:
         # Fetching to the end is what lets the snapshot go: a held one would keep the WAL from being reset.
         try:
             with self._lock:
-                return retrying(lambda: self._cursor.execute(statement, parameters).fetchall())
+                return retrying(lambda: self._cursor.execute(statement, parameters).fetchall(), self._busy_s)
         except _DRIVER_ERRORS as error:
             raise translated(error, self._where) from error
 
@@ -80,14 +85,20 @@ class Database:
     """The open connections of one store; made by `fluxo.stores.sql.opening`."""
 
     def __init__(self, where: str, writer: sqlite3.Connection, hot: Reader, cold: Reader, busy_s: float) -> None:
-        self.where = where
+        self._where = where
         self.hot = hot
         self.cold = cold
-        self.lock = threading.Lock()
-        self.cursor = writer.cursor()
+        self._lock = threading.Lock()
+        self._cursor = writer.cursor()
         self._writer = writer
         self._busy_s = busy_s
+        self._pid = os.getpid()
         self._data_version = self._read_data_version()
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether this process got the connections by a fork: they are its parent's, and must not even be closed."""
+        return os.getpid() != self._pid
 
     def write(self, work: Callable[[sqlite3.Cursor], T], unclear: Callable[[str], T] | None = None) -> T:
         """
@@ -105,9 +116,10 @@ class Database:
         def attempt() -> T:
             nonlocal committing
             committing = False
-            cursor = self.cursor
-            cursor.execute("BEGIN IMMEDIATE")
+            cursor = self._cursor
+            self._roll_back()
             try:
+                cursor.execute("BEGIN IMMEDIATE")
                 answer = work(cursor)
                 committing = True
                 cursor.execute("COMMIT")
@@ -117,18 +129,20 @@ class Database:
             return answer
 
         try:
-            with self.lock:
+            with self._lock:
                 return retrying(attempt, self._busy_s)
         except sqlite3.Error as error:
             return self._unclear(error, unclear, committing=committing)
         except (OverflowError, UnicodeEncodeError) as error:
-            raise translated(error, self.where) from error
+            raise translated(error, self._where) from error
 
     def statement(self, text: str, parameters: Sequence[Any], unclear: Callable[[str], T] | None = None) -> int | T:
         """Run one statement that commits itself; the number of rows it changed. Arguments and errors as for `write`."""
-        cursor = self.cursor
+        cursor = self._cursor
         try:
-            with self.lock:
+            with self._lock:
+                # Inside a transaction that an interrupt left open, the statement would not commit itself.
+                self._roll_back()
                 try:
                     return cursor.execute(text, parameters).rowcount
                 except sqlite3.OperationalError as error:
@@ -138,22 +152,22 @@ class Database:
         except sqlite3.Error as error:
             return self._unclear(error, unclear, committing=True)
         except (OverflowError, UnicodeEncodeError) as error:
-            raise translated(error, self.where) from error
+            raise translated(error, self._where) from error
 
     def _unclear(self, error: sqlite3.Error, unclear: Callable[[str], T] | None, *, committing: bool) -> T:
         """Answer an error whose outcome is unclear, or raise."""
         if not (committing and outcome_is_unclear(error)):
-            raise translated(error, self.where) from error
+            raise translated(error, self._where) from error
         if unclear is not None:
-            return unclear(f"the commit to {self.where} failed: {error}")
+            return unclear(f"the commit to {self._where} failed: {error}")
         raise StoreUnavailableError(
-            self.where, f"the commit failed ({error}) and its outcome is unknown; read again before repeating it"
+            self._where, f"the commit failed ({error}) and its outcome is unknown; read again before repeating it"
         ) from error
 
     def changed_elsewhere(self, timeout_s: float) -> bool:
         """Whether another connection than this store's own committed since the last time of asking; False in doubt."""
         # Asked of the writing connection, because SQLite does not count a connection's own commits.
-        if not self.lock.acquire(timeout=max(timeout_s, 0)):
+        if self.is_inherited or not self._lock.acquire(timeout=max(timeout_s, 0)):
             return False
         try:
             before, self._data_version = self._data_version, self._read_data_version()
@@ -161,17 +175,20 @@ class Database:
         except sqlite3.Error:
             return False
         finally:
-            self.lock.release()
+            self._lock.release()
 
     def close(self) -> None:
         """Close all connections; a transaction under way in another thread is let finish first."""
+        if self.is_inherited:
+            _inherited.append(self)
+            return
         self.hot.close()
         self.cold.close()
-        with self.lock:
+        with self._lock:
             self._writer.close()
 
     def _read_data_version(self) -> int:
-        row = self.cursor.execute("PRAGMA data_version").fetchone()
+        row = self._cursor.execute("PRAGMA data_version").fetchone()
         version: int = row[0]
         return version
 

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 
 from sqlalchemy import Engine
 
-from fluxo.errors import SchemaVersionError, StoreUnavailableError
+from fluxo.errors import ConfigurationError, SchemaVersionError, StoreUnavailableError
 from fluxo.stores.sql.database import Database, Reader, retrying
 from fluxo.stores.sql.errors import translated
 from fluxo.stores.sql.schema import APPLICATION_ID, SCHEMA_VERSION, ddl
@@ -78,13 +78,17 @@ def open_database(engine: Engine, where: str, synchronous: Synchronous, busy_s: 
         connections.append(writer)
         retrying(lambda: _check_ours(writer, where), busy_s)
         retrying(lambda: _enter_wal(writer, where), busy_s)
-        _settle(writer, where, synchronous)
+        retrying(lambda: _settle(writer, where, synchronous), busy_s)
         retrying(lambda: _create_schema(writer, engine, where), busy_s)
         for _ in range(2):
             connections.append(_connect(engine))
-            _settle(connections[-1], where, synchronous)
+            retrying(lambda: _settle(connections[-1], where, synchronous), busy_s)
+        if len({id(connection) for connection in connections}) < len(connections):
+            raise ConfigurationError(
+                "the engine's pool hands out one connection only; make the engine without poolclass"
+            )
         _, hot, cold = connections
-        return Database(where, writer, Reader(hot, where), Reader(cold, where), busy_s)
+        return Database(where, writer, Reader(hot, where, busy_s), Reader(cold, where, busy_s), busy_s)
     except BaseException as error:
         for connection in connections:
             with suppress(sqlite3.Error):

@@ -92,6 +92,10 @@ class SqlStore:
         database = self._database
         if database is None:
             raise StoreUnavailableError(self._where, "the store is not open; call open() first")
+        if database.is_inherited:
+            raise StoreUnavailableError(
+                self._where, "the store was opened before this process was forked; make a new store in this process"
+            )
         return database
 
     def append(self, batch: Sequence[Append]) -> list[Outcome]:
