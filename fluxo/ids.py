@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 import time
 import zlib
 from typing import Final
@@ -19,17 +20,47 @@ from fluxo.limits import NAME_CHARS_MAX, SHARDS
 
 __all__ = ["check_name", "new_nonce", "new_run_id", "new_worker_id", "shard_of"]
 
+_PAGE_BYTES: Final = 4096
 _NAME: Final = re.compile(r"[^\x00-\x1f\x7f\s](?:[^\x00-\x1f\x7f]*[^\x00-\x1f\x7f\s])?")
+
+
+class _Entropy:
+    """The operating system's randomness, fetched a page at a time; a forked child fetches its own."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.forget()
+        os.register_at_fork(after_in_child=self._after_fork)
+
+    def forget(self) -> None:
+        self._page = b""
+        self._used = 0
+
+    def take(self, size: int) -> bytes:
+        """`size` bytes that nobody else gets."""
+        with self._lock:
+            if self._used + size > len(self._page):
+                self._page, self._used = os.urandom(_PAGE_BYTES), 0
+            start = self._used
+            self._used = start + size
+            return self._page[start : start + size]
+
+    def _after_fork(self) -> None:
+        self._lock = threading.Lock()
+        self.forget()
+
+
+_random_bytes: Final = _Entropy().take
 
 
 def new_nonce() -> int:
     """A random 63-bit integer: the append id of one activation of a run."""
-    return int.from_bytes(os.urandom(8)) >> 1
+    return int.from_bytes(_random_bytes(8)) >> 1
 
 
 def new_run_id() -> str:
     """A UUID version 7 in its usual form."""
-    value = ((time.time_ns() // 1_000_000) << 80) | int.from_bytes(os.urandom(10))
+    value = ((time.time_ns() // 1_000_000) << 80) | int.from_bytes(_random_bytes(10))
     value = value & ~(0xF << 76) | (0x7 << 76)
     value = value & ~(0x3 << 62) | (0x2 << 62)
     text = f"{value:032x}"
@@ -38,7 +69,7 @@ def new_run_id() -> str:
 
 def new_worker_id() -> str:
     """A fresh random identity of one worker in one process."""
-    return os.urandom(12).hex()
+    return _random_bytes(12).hex()
 
 
 def shard_of(run_id: str) -> int:

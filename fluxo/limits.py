@@ -61,6 +61,9 @@ PARK_AFTER_S: Final = 1.0
 THREAD_WAIT_S: Final = 2.0
 """How long a waiting sync run keeps its pool thread before it unwinds."""
 
+SCAN_PAUSE_S: Final = 0.01
+"""Least pause between two looks at the store after hints; a busy process hints at itself all the time."""
+
 SQLITE_POLL_S: Final = 0.015
 """How often another process's commit is looked for on a SQLite file; goal: seen within 50 ms."""
 
@@ -78,6 +81,9 @@ COMMIT_INLINE_S: Final = 0.002
 
 DRAIN_S: Final = 30.0
 """How long `close` and a first SIGTERM let executing steps finish."""
+
+IN_PLACE_COMMITS_MAX: Final = 16
+"""Steps a lone async run commits in a row before it lets the rest of its event loop have a turn."""
 
 SYNC_RUNS_MAX: Final = 128
 """Default number of sync runs (one thread each) and of submitted sync steps at once."""

@@ -11,6 +11,7 @@ import functools
 import inspect
 import typing
 from collections.abc import Callable
+from types import MethodType
 from typing import Any
 
 from fluxo.codec.arguments import ArgumentsCodec
@@ -80,14 +81,19 @@ class Definition:
     fn: Callable[..., Any]
     codecs: Codecs
     is_async: bool
+    bound: Any
     __name__: str
     __qualname__: str
 
-    def _adopt(self, fn: Callable[..., Any], codecs: Codecs | None = None) -> None:
+    def _adopt(self, fn: Callable[..., Any], codecs: Codecs | None, bound: Any) -> None:
+        functools.update_wrapper(self, fn)
         self.fn = fn
+        self.bound = bound
         self.codecs = codecs or Codecs(fn)
         self.is_async = inspect.iscoroutinefunction(fn)
-        functools.update_wrapper(self, fn)
+        if bound is not None:
+            # Where inspect.signature looks: like any bound method's, it must not show self.
+            self.__wrapped__ = MethodType(fn, bound)
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.codecs.is_method = True

@@ -60,7 +60,7 @@ def sleep(delay: float | timedelta) -> None:
     """A durable timer: seconds or timedelta from now. Survives restarts and fires once."""
     scope = active.get(None)
     if scope is None:
-        time.sleep(seconds("sleep", delay))
+        time.sleep(_us("sleep", delay) / 1_000_000)
     else:
         scope.sleep(_us("sleep", delay), None)
 
@@ -80,7 +80,7 @@ async def async_sleep(delay: float | timedelta) -> None:
     if scope is None:
         import asyncio
 
-        await asyncio.sleep(seconds("sleep", delay))
+        await asyncio.sleep(_us("sleep", delay) / 1_000_000)
     else:
         await scope.async_sleep(_us("sleep", delay), None)
 

@@ -7,6 +7,7 @@ notebook cell, ``python -m``) replaces silently; anything else under a taken (na
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +63,8 @@ def _check(kind: str, name: str, version: str, standing: Any, new: Any) -> None:
 
 
 def source_of(fn: Callable[..., Any]) -> tuple[str, int, str]:
-    """What makes two functions the same source: file, first line, qualified name."""
+    """What makes two functions the same source: file, first line, qualified name; of what a decorator wraps."""
+    fn = inspect.unwrap(fn)
     code = getattr(fn, "__code__", None)
     if code is None:
         return (getattr(fn, "__module__", "?"), 0, getattr(fn, "__qualname__", repr(type(fn))))

@@ -50,11 +50,11 @@ class StepBase(Definition):
     options_: StepOptions
 
     def __init__(self, fn: Callable[..., Any], options: StepOptions, codecs: Codecs | None, bound: Any) -> None:
-        self._adopt(fn, codecs)
+        self._adopt(fn, codecs, bound)
         self.options_ = options
-        self.bound = bound
         self.name = options.name
         self.where = f"step {options.name!r}"
+        self.untimed = options.timeout_s is None
         self._arguments: ArgumentsCodec | None = None
         self._result: TypeCodec | None = None
 

@@ -35,9 +35,8 @@ class WorkflowBase(Definition):
     options_: WorkflowOptions
 
     def __init__(self, fn: Callable[..., Any], options: WorkflowOptions, codecs: Codecs | None, bound: Any) -> None:
-        self._adopt(fn, codecs)
+        self._adopt(fn, codecs, bound)
         self.options_ = options
-        self.bound = bound
         self.name, self.version = options.name, options.version
         self.where = f"workflow {options.name!r}"
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from fluxo.authoring.registry import find_workflow
 from fluxo.codec.failure import error_of
 from fluxo.codec.payload import ANY, TypeCodec
+from fluxo.engine.awaiting import call, poll_end, wait_end
 from fluxo.engine.watch import End
 from fluxo.errors import DecodeError, RunBlockedError, RunCancelledError, RunFailedError
 from fluxo.model.events import Event, RunBlocked, RunCompleted, RunFailed
@@ -18,7 +19,7 @@ from fluxo.model.info import RunInfo
 from fluxo.model.run import RunStatus
 
 if TYPE_CHECKING:
-    from fluxo.engine.engine import Engine
+    from fluxo.engine.node import Node
 
 __all__ = ["AsyncHandle", "Handle", "result_of"]
 
@@ -28,12 +29,12 @@ R = TypeVar("R")
 class Handle(Generic[R]):
     """A run, by its id: cheap to make and to keep, valid in any process that reaches the store."""
 
-    __slots__ = ("_codec", "_engine", "id")
+    __slots__ = ("codec", "id", "node")
 
-    def __init__(self, engine: Engine, run_id: str, codec: TypeCodec | None) -> None:
-        self._engine = engine
+    def __init__(self, node: Node, run_id: str, codec: TypeCodec | None) -> None:
+        self.node = node
         self.id = run_id
-        self._codec = codec
+        self.codec = codec
 
     def __repr__(self) -> str:
         return f"Handle({self.id!r})"
@@ -50,36 +51,39 @@ class Handle(Generic[R]):
 
         Cost: pushed inside a process; between processes one query per change of the store.
         """
-        result: R = result_of(self.id, self._engine._wait_end(self.id, timeout), self._codec)
+        result: R = result_of(self.id, self.node.wait_end(self.id, timeout), self.codec)
         return result
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the run has ended or is blocked, without raising; False if `timeout` passed first."""
-        return self._engine._poll_end(self.id, timeout) is not None
+        return self.node.poll_end(self.id, timeout) is not None
 
     def status(self) -> RunStatus:
         """Where the run stands now."""
-        return self._engine._control.find(self.id).status
+        return self.node.control.find(self.id).status
 
     def info(self) -> RunInfo:
         """The run now, with the report if it is blocked."""
-        return self._engine._control.info(self.id)
+        return self.node.control.info(self.id)
 
     def history(self) -> tuple[Event, ...]:
         """The run's events so far; event n has index n - 1."""
-        return self._engine._control.history(self.id)
+        return self.node.control.history(self.id)
 
     def signal(self, name: str, payload: Any = None, *, key: str | None = None) -> None:
         """Send a signal; see `Engine.signal`."""
-        self._engine.signal(self.id, name, payload, key=key)
+        self.node.ready()
+        self.node.control.signal(self.id, name, payload, key)
 
     def cancel(self, *, force: bool = False) -> bool:
         """Cancel the run; see `Engine.cancel`."""
-        return self._engine.cancel(self.id, force=force)
+        self.node.ready()
+        return self.node.control.cancel(self.id, force=force)
 
     def resume(self) -> None:
         """Let a failed or blocked run go on; see `Engine.resume`."""
-        self._engine.resume(self.id)
+        self.node.ready()
+        self.node.control.resume(self.id)
 
     @property
     def aio(self) -> AsyncHandle[R]:
@@ -103,38 +107,38 @@ class AsyncHandle(Generic[R]):
     async def result(self, timeout: float | None = None) -> R:
         """See `Handle.result`."""
         handle = self._handle
-        end = await handle._engine.aio._wait_end(handle.id, timeout)
-        result: R = result_of(handle.id, end, handle._codec)
+        end = await wait_end(handle.node, handle.id, timeout)
+        result: R = result_of(handle.id, end, handle.codec)
         return result
 
     async def wait(self, timeout: float | None = None) -> bool:
         """See `Handle.wait`."""
         handle = self._handle
-        return await handle._engine.aio._poll_end(handle.id, timeout) is not None
+        return await poll_end(handle.node, handle.id, timeout) is not None
 
     async def status(self) -> RunStatus:
         """See `Handle.status`."""
-        return await self._handle._engine.aio._call(self._handle.status)
+        return await call(self._handle.node, self._handle.status)
 
     async def info(self) -> RunInfo:
         """See `Handle.info`."""
-        return await self._handle._engine.aio._call(self._handle.info)
+        return await call(self._handle.node, self._handle.info)
 
     async def history(self) -> tuple[Event, ...]:
         """See `Handle.history`."""
-        return await self._handle._engine.aio._call(self._handle.history)
+        return await call(self._handle.node, self._handle.history)
 
     async def signal(self, name: str, payload: Any = None, *, key: str | None = None) -> None:
         """See `Engine.signal`."""
-        await self._handle._engine.aio.signal(self.id, name, payload, key=key)
+        await call(self._handle.node, lambda: self._handle.signal(name, payload, key=key))
 
     async def cancel(self, *, force: bool = False) -> bool:
         """See `Engine.cancel`."""
-        return await self._handle._engine.aio.cancel(self.id, force=force)
+        return await call(self._handle.node, lambda: self._handle.cancel(force=force))
 
     async def resume(self) -> None:
         """See `Engine.resume`."""
-        await self._handle._engine.aio.resume(self.id)
+        await call(self._handle.node, self._handle.resume)
 
 
 def codec_of(workflow: str, version: str) -> TypeCodec:

@@ -34,7 +34,7 @@ class Starting:
         here: This engine will execute it itself, at once.
     """
 
-    __slots__ = ("append", "definition", "here", "nonce", "run_id")
+    __slots__ = ("append", "definition", "here", "nonce", "run_id", "started")
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class Starting:
         self.nonce = new_nonce()
         self.here = core.owner is not None and not core.draining and options.queue in queues
         timeout_us = None if options.timeout_s is None else round(options.timeout_s * 1_000_000)
-        started = RunStarted(
+        started = self.started = RunStarted(
             core.clock.now_us(), self.run_id, options.name, options.version, body, new_nonce(), timeout_us=timeout_us
         )
         event = encode_event(started)
@@ -103,7 +103,7 @@ class Starting:
 
     def history(self) -> History:
         """The log of the run just created."""
-        return History(self.run_id, self.append.events)
+        return History.begun(self.started, self.append.events[0])
 
     def _must_equal(self, run: RunRecord) -> None:
         new = self.append.new

@@ -25,6 +25,7 @@ from fluxo.limits import (
     CRASH_LOOP_BACKOFF_S,
     CRASH_LOOP_TAKEOVERS_MAX,
     HEARTBEATS_PER_LEASE,
+    SCAN_PAUSE_S,
 )
 from fluxo.model.events import RunBlocked, RunCancelled, RunClaimed, RunCompleted, RunFailed
 from fluxo.model.run import ENDED, RunRecord, RunStatus
@@ -49,13 +50,14 @@ class Worker:
     Keeps one engine's runs going.
 
     Attributes:
-        active: Runs this engine holds, by key.
+        active, run_ids: Runs this engine holds, by key, and their ids: their ends are pushed, not looked for.
     """
 
     def __init__(
         self, core: Core, watch: Watch, begin: Begin, *, queues: tuple[str, ...], lease_s: float, label: str
     ) -> None:
         self.active: dict[int, Activation] = {}
+        self.run_ids: set[str] = set()
         self._core = core
         self._watch = watch
         self._begin = begin
@@ -68,6 +70,7 @@ class Worker:
         self._alone: Activation | None = None
         self._unknown: set[tuple[str, str]] = set()
         self._next_beat_s = 0.0
+        self._scanned_s = float("-inf")
         self._next_wake_us: int | None = None
         self._claiming = threading.Lock()
         self._last_strays: list[Release] = []
@@ -93,6 +96,17 @@ class Worker:
             except StoreError as problem:
                 _log.warning("worker %s could not unregister: %s", core.owner, problem)
 
+    def hold(self, activation: Activation) -> None:
+        """This engine has the run from now on."""
+        self.active[activation.key] = activation
+        self.run_ids.add(activation.run_id)
+
+    def let_go(self, activation: Activation) -> None:
+        """The activation is over; a newer one of the same run stays."""
+        if self.active.get(activation.key) is activation:
+            del self.active[activation.key]
+            self.run_ids.discard(activation.run_id)
+
     def recover(self) -> int:
         """Take over runs whose worker is dead, and other due ones; their number. Never takes from the living."""
         taken = 0
@@ -114,7 +128,11 @@ class Worker:
         while not core.stopped.is_set():
             try:
                 hinted = core.store.wait(self._wait_s())
+                rest_s = self._scanned_s + SCAN_PAUSE_S - core.clock.monotonic_s()
+                if rest_s > 0 and core.pause(rest_s):
+                    return
                 self._turn(hinted)
+                self._scanned_s = core.clock.monotonic_s()
                 tries = 0
             except StoreError as problem:
                 tries += 1
@@ -131,7 +149,8 @@ class Worker:
             self._heartbeat()
         if hinted or beat:
             for run_id in self._watch.waited_for():
-                self._look_for_end(run_id)
+                if run_id not in self.run_ids:
+                    self._look_for_end(run_id)
         if core.owner is None or core.draining:
             return
         due = self._next_wake_us is not None and self._next_wake_us <= core.clock.now_us()
@@ -288,7 +307,7 @@ class Worker:
             self._alone = None
         if not self._suspects or self._suspects[0][0] > self._core.clock.monotonic_s():
             return
-        if any(not activation.parked for activation in self.active.values()):
+        if any(not activation.parked for activation in tuple(self.active.values())):
             return
         _, run, nonce, history = self._suspects.pop(0)
         self._alone = self._start(run, nonce, history)

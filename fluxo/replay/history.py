@@ -87,6 +87,18 @@ class History:
         else:
             self.bodies = [bodies[n - 1] for n in self.seqs]
 
+    @classmethod
+    def begun(cls, started: RunStarted, row: tuple[int, int, int, bytes]) -> History:
+        """The log of a run that was just created with this one row."""
+        history = cls.__new__(cls)
+        history.run_id = started.run_id
+        history.started = history.last = started
+        history.reopened_at_us = started.at_us
+        history.tail_seq, history.tail_digest = 1, row[2]
+        history.unclean_claims = 0
+        history.bodies, history.seqs = [], array("L")
+        return history
+
     def _decode(self, seq: int, body: bytes) -> Event:
         try:
             return decode_event(body)

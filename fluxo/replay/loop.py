@@ -127,6 +127,7 @@ class ReplayLoop(asyncio.AbstractEventLoop):
         self.ready: deque[_Ready] = deque()
         self.tasks: list[RunTask] = []
         self.closing = False
+        self._in_main = False
         self._pruned = 32
         self._numbers = 0
         self._started_us = machine.started.at_us
@@ -142,14 +143,19 @@ class ReplayLoop(asyncio.AbstractEventLoop):
                 if handle._cancelled:
                     continue
                 if handle.context is home:
+                    self._in_main = True
                     handle.callback(*handle.args)
+                    self._in_main = False
                 else:
                     handle.context.run(handle.callback, *handle.args)
         finally:
+            self._in_main = False
             _set_running_loop(outer)
 
     def scope(self) -> CommandScope:
         """The command scope of the task that is running."""
+        if self._in_main:
+            return self.machine.root
         task = asyncio.current_task(self)
         return task.scope if isinstance(task, RunTask) else self.machine.root
 
@@ -179,6 +185,7 @@ class ReplayLoop(asyncio.AbstractEventLoop):
             _set_running_loop(outer)
         self.tasks.clear()
         self.ready.clear()
+        del self.home
 
     def _number(self) -> int:
         self._numbers += 1

@@ -97,6 +97,10 @@ class Machine:
             self.fresh.append(command)
         return command
 
+    def adopt(self, command: Command) -> None:
+        """Hold a command open whose numbers were taken before it was needed as an object."""
+        self.outstanding[command.scope, command.position] = command
+
     def abandon(self, command: Command) -> None:
         """The workflow no longer waits for this command."""
         key = (command.scope, command.position)

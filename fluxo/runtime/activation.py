@@ -43,7 +43,7 @@ from fluxo.replay.command import Command
 from fluxo.replay.history import History
 from fluxo.replay.machine import Machine
 from fluxo.runtime.agenda import Agenda
-from fluxo.runtime.attempt import Finished, StepCall, StepScope
+from fluxo.runtime.attempt import Finished, StepCall, step_scope
 from fluxo.runtime.journal import Journal
 from fluxo.store import Append, Projection, Release
 
@@ -62,6 +62,7 @@ class Activation:
 
     Attributes:
         journal, machine, agenda: The end of its log, its replay, its open business.
+        plain: Nobody observes single attempts here.
         parked: The log's last event says what the run waits for.
         ended: The terminal event or RunBlocked, once durable.
     """
@@ -78,6 +79,7 @@ class Activation:
             history.run_id, key, nonce, history.tail_seq, history.tail_digest, last_at_us, core.clock
         )
         self.machine = Machine(history)
+        self.plain = not core.observers and core.failpoint is None
         self.parked = False
         self.ended: TerminalEvent | RunBlocked | None = None
         timeout_us = history.started.timeout_us
@@ -166,7 +168,7 @@ class Activation:
     def attempt_in_thread(self, command: Command, attempt: int) -> None:
         """The body of a sync step on a pool thread, in the context of its call."""
         call: StepCall = command.call
-        active.set(StepScope(self, command, attempt))
+        active.set(step_scope(self, command, attempt))
         self.core.hit("before_effect")
         value: Any = None
         failed: BaseException | None = None
@@ -187,7 +189,7 @@ class Activation:
         value: Any = None
         failed: BaseException | None = None
         try:
-            value = await call.step.invoke(call.args, call.kwargs)
+            value = await call.body()
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:

@@ -37,6 +37,7 @@ class Agenda:
         running: Attempts under way: command → number of the attempt.
         finished: Attempts that are over and not yet decided on.
         stale: The inbox may hold something new.
+        busy: Something is timed, under way or waiting to be decided on; without it and `stale`, `decide` is futile.
         seen_n: Messages up to this number were looked at (those the row showed at the claim are read first of all).
         on_expired: Called with a command whose attempt ran out of time; a driver may stop what still runs.
     """
@@ -48,6 +49,7 @@ class Agenda:
         self.running: dict[Command, int] = {}
         self.finished: deque[Finished] = deque()
         self.stale = not fresh
+        self.busy = run_due_us is not None
         self.seen_n = delivered
         self.on_expired: Callable[[Command], None] | None = None
         self._core = core
@@ -86,17 +88,6 @@ class Agenda:
             if command.due_us is not None:
                 self._push_due(command.due_us, command)
 
-    def may_decide(self) -> bool:
-        """Cheap test whether `decide` could find anything."""
-        return bool(
-            self.stale
-            or self.finished
-            or self._dues
-            or self._messages
-            or self._deadlines
-            or self._run_due_us is not None
-        )
-
     def decide(self) -> list[Event]:
         """
         The next facts, if any: one message, or all finished attempts and due timers.
@@ -122,7 +113,14 @@ class Agenda:
                     events.append(self._event_of(done))
         if self._dues or self._run_due_us is not None:
             self._add_due(events)
+        self.busy = bool(
+            self._dues or self._messages or self._deadlines or self.running or self._run_due_us is not None
+        )
         return events
+
+    def drop_unbegun(self) -> None:
+        """The engine drains: of what may start, only bodies that have begun go on."""
+        self.startable = [command for command in self.startable if command.call.begun is not None]
 
     def read_inbox(self) -> None:
         """Fetch messages that have come since the last look."""
@@ -132,6 +130,7 @@ class Agenda:
             self._read_n = items[-1].n
             self.seen_n = max(self.seen_n, self._read_n)
             self._messages += items
+            self.busy = True
 
     def cancel_waits(self) -> bool:
         """Whether a cancellation is among the messages read and not yet decided on."""
@@ -141,6 +140,7 @@ class Agenda:
         """Count an attempt as under way; its number."""
         attempt = command.attempt + 1
         self.running[command] = attempt
+        self.busy = True
         timeout_s = command.call.step.options_.timeout_s
         if timeout_s is not None:
             deadline_s = self._core.clock.monotonic_s() + timeout_s
@@ -184,6 +184,7 @@ class Agenda:
 
     def _push_due(self, due_us: int, command: Command) -> None:
         heapq.heappush(self._dues, (due_us, command.ordinal, command))
+        self.busy = True
 
     def _next_message(self) -> Event | None:
         self._signal_waits = [command for command in self._signal_waits if self.is_open(command)]

@@ -16,15 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 from fluxo.authoring.context import active
 from fluxo.errors import LeaseLostError, ReplayError, StoreUnavailableError, Suspend
+from fluxo.limits import IN_PLACE_COMMITS_MAX
 from fluxo.model.events import Event
 from fluxo.model.run import RunStatus
 from fluxo.replay.command import Command
-from fluxo.replay.loop import ReplayLoop, RunTask
+from fluxo.replay.loop import ReplayLoop, RunFuture, RunTask
 from fluxo.runtime.activation import Activation
 from fluxo.runtime.async_scope import AsyncScope
-from fluxo.runtime.attempt import Finished, StepCall, StepScope, event_of_error, event_of_value
+from fluxo.runtime.attempt import Finished, StepCall, event_of_error, event_of_value, step_scope
+from fluxo.runtime.committer import answer
 from fluxo.runtime.ending import blocking, ending
-from fluxo.store import Projection
+from fluxo.store import Append, Projection
 
 if TYPE_CHECKING:
     from fluxo.authoring.workflow import WorkflowBase
@@ -51,7 +53,7 @@ class AsyncRun(Activation):
         host: Host,
     ) -> None:
         super().__init__(core, definition, key, nonce, history, delivered)
-        self._host = host
+        self.host = host
         self._woken = False
         self._waiter: asyncio.Future[None] | None = None
         self._driver: asyncio.Task[Any] | None = None
@@ -62,17 +64,25 @@ class AsyncRun(Activation):
         # typeshed marks every method of the base abstract; those a workflow must not use stay unimplemented.
         self._loop = ReplayLoop(self.machine, self._home)  # type: ignore[abstract]
         self._main: RunTask | None = None
+        self._streak = 0
+        self._pending: tuple[Append, RunFuture] | None = None
         self._scope = AsyncScope(self, self._loop)
 
     def begin(self) -> None:
         """Start driving; on the host's thread only."""
-        self._driver = self._host.spawn(self._drive(), self._home)
+        # Counted from here, not from its first step: a run that is about to begin is company for the others' commits.
+        self.host.busy += 1
+        self._driver = self.host.spawn(self._drive(), self._home)
+        self._driver.add_done_callback(self._over)
+
+    def _over(self, _: asyncio.Task[Any]) -> None:
+        self.host.busy -= 1
 
     def wake(self) -> None:
-        if self._host.on_thread():
+        if self.host.on_thread():
             self._wake_now()
         else:
-            self._host.call(self._wake_now)
+            self.host.call(self._wake_now)
 
     def _wake_now(self) -> None:
         self._woken = True
@@ -93,7 +103,6 @@ class AsyncRun(Activation):
         return self.agenda.cancel_waits()
 
     async def _drive(self) -> None:
-        self._host.busy += 1
         try:
             await self._run()
         except asyncio.CancelledError:
@@ -101,11 +110,18 @@ class AsyncRun(Activation):
             self.hand_back()
             raise
         finally:
-            self._host.busy -= 1
             for task in self._tasks.values():
                 task.cancel()
             self.core.on_left(self)
-            self._loop.discard()
+            self._dismantle()
+
+    def _dismantle(self) -> None:
+        """Drop the workflow and untie what ties this activation together, so that it goes without the collector."""
+        self._loop.discard()
+        self._main = self._driver = None
+        self.machine.on_cancel = None
+        self.agenda.on_expired = None
+        del self._home, self._scope
 
     async def _run(self) -> None:
         active.set(self._scope)
@@ -122,7 +138,7 @@ class AsyncRun(Activation):
             except Suspend:
                 if machine.blocked is None:
                     raise
-            if machine.blocked is None and not self._main_done():
+            if self.journal.lost or (machine.blocked is None and not self._main_done()):
                 return
             await self._conclude()
         except LeaseLostError as lost:
@@ -141,21 +157,24 @@ class AsyncRun(Activation):
                 loop.run_ready()
             if main.done() or machine.blocked is not None:
                 return
+            if self._pending is not None:
+                pending, self._pending = self._pending, None
+                await self._settle_pending(*pending)
+                continue
             if machine.replaying:
                 machine.deliver_next()
                 continue
             if machine.fresh:
                 self.agenda.take_fresh()
-            if self.agenda.may_decide():
+            if self.agenda.stale or self.agenda.busy:
                 events = self.agenda.decide()
                 if events:
                     await self._record(events, None)
                     continue
             if self.agenda.startable:
                 if self.core.draining:
-                    self.agenda.startable.clear()
-                else:
-                    await self._start()
+                    self.agenda.drop_unbegun()
+                await self._start()
             elif self.core.draining and not self.agenda.running:
                 self.hand_back()
                 return
@@ -191,11 +210,11 @@ class AsyncRun(Activation):
         if core.observers:
             core.call_observers("on_step_started", self.run_id, command.name, attempt)
         core.hit("before_effect")
-        active.set(StepScope(self, command, attempt))
+        active.set(step_scope(self, command, attempt))
         self._inline = True
         event: Event | None = None
         try:
-            value = await call.step.invoke(call.args, call.kwargs)
+            value = await call.body()
             event = event_of_value(command, attempt, value, self.journal.at_us())
         except (KeyboardInterrupt, SystemExit):
             raise
@@ -224,16 +243,16 @@ class AsyncRun(Activation):
         call: StepCall = command.call
         context = call.context.copy() if call.context is not None else self._home.copy()
         if call.step.is_async:
-            context.run(active.set, StepScope(self, command, attempt))
-            self._tasks[command] = self._host.spawn(self.attempt_on_loop(command, attempt), context)
+            context.run(active.set, step_scope(self, command, attempt))
+            self._tasks[command] = self.host.spawn(self.attempt_on_loop(command, attempt), context)
         else:
             self.core.step_threads.submit(lambda: context.run(self.attempt_in_thread, command, attempt))
 
     def settle(self, done: Finished) -> None:
-        if self._host.on_thread():
+        if self.host.on_thread():
             self._settle(done)
         else:
-            self._host.call(self._settle, done)
+            self.host.call(self._settle, done)
 
     def _settle(self, done: Finished) -> None:
         self._tasks.pop(done.command, None)
@@ -264,13 +283,13 @@ class AsyncRun(Activation):
             )
             return
         wait_s = self.agenda.wait_s()
-        waiter = self._waiter = self._host.loop.create_future()
-        timer = None if wait_s is None else self._host.loop.call_later(wait_s, self._wake_now)
-        self._host.busy -= 1
+        waiter = self._waiter = self.host.loop.create_future()
+        timer = None if wait_s is None else self.host.loop.call_later(wait_s, self._wake_now)
+        self.host.busy -= 1
         try:
             await waiter
         finally:
-            self._host.busy += 1
+            self.host.busy += 1
             self._waiter = None
             if timer is not None:
                 timer.cancel()
@@ -288,13 +307,52 @@ class AsyncRun(Activation):
             if machine.blocked is not None or (main is not None and main.done()):
                 return
 
+    def record_lone(self, event: Event) -> RunFuture | None:
+        """
+        Commit one event with nothing beside it: in place when no other run is busy, else with the loop's next batch.
+
+        Returns what to await in the latter case.
+
+        Raises:
+            Suspend: the run is someone else's by now.
+        """
+        append = self.journal.stage_one(event)
+        self._streak += 1
+        if self.host.busy <= 1 and self._streak < IN_PLACE_COMMITS_MAX:
+            try:
+                if self.journal.settle(self.core.committer.commit(append)):
+                    return None
+            except StoreUnavailableError:
+                pass  # the driver sends it again, with patience
+            except LeaseLostError as lost:
+                raise Suspend(str(lost)) from None
+        future = self._loop.create_future()
+        self._pending = (append, future)
+        return future
+
+    async def _settle_pending(self, append: Append, future: RunFuture) -> None:
+        """Carry out the append that the workflow waits for."""
+        host = self.host
+        self._streak = 0
+        if host.busy <= 1:
+            await asyncio.sleep(0)  # others on the host's loop had to wait for a whole streak
+            await self._send(append)
+        elif not self.journal.settle(answer(await host.commit(append))):
+            await self._send(append)
+        if not future.done():
+            future.set_result(None)
+
     async def _commit(self, events: Sequence[Event], projection: Projection | None) -> None:
-        core, host, journal = self.core, self._host, self.journal
-        append = self.stage(events, projection)
+        await self._send(self.stage(events, projection))
+        self.committed(events)
+
+    async def _send(self, append: Append) -> None:
+        """Send a staged append until the store has answered it for good."""
+        core, host, journal = self.core, self.host, self.journal
         tries = 0
         while True:
             try:
-                outcome = core.committer.commit(append) if host.busy <= 1 else await host.commit(append)
+                outcome = core.committer.commit(append) if host.busy <= 1 else answer(await host.commit(append))
             except StoreUnavailableError as error:
                 tries += 1
                 if core.stopped.is_set():
@@ -310,7 +368,6 @@ class AsyncRun(Activation):
                     f"run {self.run_id!r}", "the outcome of its last append is unknown; it is left as it is"
                 )
             await asyncio.sleep(core.backoff_s(tries))
-        self.committed(events)
 
     async def _conclude(self) -> None:
         machine, main = self.machine, self._main

@@ -8,16 +8,19 @@ how a command is carried out.
 from __future__ import annotations
 
 import asyncio
+from asyncio.events import _set_running_loop
 from collections.abc import Coroutine, Generator
 from contextlib import AbstractContextManager
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from fluxo.authoring.context import active
 from fluxo.authoring.future import Future
-from fluxo.errors import Suspend, UsageError
+from fluxo.errors import CodecError, LimitExceededError, Suspend, UsageError
+from fluxo.model.events import StepCompleted
 from fluxo.replay.command import Command, call_site
 from fluxo.replay.loop import ReplayLoop, RunFuture
-from fluxo.runtime.attempt import StepCall
+from fluxo.runtime.attempt import Begun, Over, StepCall, StepScope
 
 if TYPE_CHECKING:
     import random
@@ -69,12 +72,80 @@ class AsyncScope:
             event = machine.recorded(scope, step.name, body)
             if event is not None:
                 return self._run.decoded(step, event.result)
+        elif scope is machine.root and self._is_lone(step):
+            return await self._step_alone(step, args, kwargs, body, site)
         command = machine.issue(scope, "step", step.name, site, body)
         call = command.call = StepCall(step, args, kwargs)
         if scope is not machine.root:
             call.context = copy_context()
         await self._completion(command)
         return self._run.outcome(command)
+
+    def _is_lone(self, step: StepBase) -> bool:
+        """Live, nothing else open or ready, nothing to decide before this step, and it may start on this very task."""
+        run, agenda = self._run, self._run.agenda
+        return (
+            step.is_async
+            and step.untimed
+            and run.plain
+            and not run.parked
+            and not agenda.stale
+            and not agenda.busy
+            and not self._machine.replaying
+            and not self._machine.outstanding
+            and not self._loop.ready
+        )
+
+    async def _step_alone(
+        self, step: StepBase, args: tuple[Any, ...], kwargs: dict[str, Any], body: bytes | None, site: str
+    ) -> Any:
+        """
+        The common case, without the machinery: the body begins here, in the driver's host task.
+
+        If it never suspends, its event is committed with no command and no attempt object; takes the same numbers
+        and writes the same event as the long way, which a body that suspends or fails goes on with.
+        """
+        run, machine, root = self._run, self._machine, self._machine.root
+        position, ordinal = root.position, machine.issued
+        root.position, machine.issued = position + 1, ordinal + 1
+        coro = step.invoke(args, kwargs)
+        active.set(StepScope(run, step.name, "", position, 1))
+        _set_running_loop(run.host.loop)
+        begun: Begun | Over
+        value: Any = None
+        over = False
+        try:
+            begun = Begun(coro, coro.send(None))
+        except StopIteration as stop:
+            value, over = stop.value, True
+            begun = Over(value, None)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            begun = Over(None, error)
+        finally:
+            _set_running_loop(self._loop)
+            active.set(self)
+        if over:
+            try:
+                result, value = step.result.roundtrip(value, step.where)
+            except (CodecError, LimitExceededError):
+                pass  # said by the long way, as the step's failure
+            else:
+                at_us = run.journal.at_us()
+                event = StepCompleted(at_us, "", position, ordinal, step.name, site, body, 1, result)
+                future = run.record_lone(event)
+                if future is not None:
+                    await future
+                machine.now_us = at_us
+                return value
+        command = Command("", position, ordinal, "step", step.name, site, body)
+        call = command.call = StepCall(step, args, kwargs)
+        call.begun = begun
+        machine.adopt(command)
+        machine.fresh.append(command)
+        await self._completion(command)
+        return run.outcome(command)
 
     async def _completion(self, command: Command) -> None:
         future = command.waiter = self._loop.create_future()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Generator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import Context
 from typing import Any, NoReturn
@@ -22,7 +22,7 @@ from fluxo.errors import CodecError, LimitExceededError, UsageError
 from fluxo.model.events import Event, StepCompleted, StepFailed, StepRetried
 from fluxo.replay.command import Command
 
-__all__ = ["Finished", "StepCall", "StepScope", "event_of_error", "event_of_value"]
+__all__ = ["Begun", "Finished", "Over", "StepCall", "StepScope", "event_of_error", "event_of_value", "step_scope"]
 
 
 class StepCall:
@@ -32,9 +32,10 @@ class StepCall:
     Attributes:
         context: The context variables of the strand that called it; None for the main flow's own.
         submitted: Nobody waits for it yet.
+        begun: What is left of the body when its first stretch has run already.
     """
 
-    __slots__ = ("args", "context", "kwargs", "step", "submitted")
+    __slots__ = ("args", "begun", "context", "kwargs", "step", "submitted")
 
     def __init__(self, step: StepBase, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.step = step
@@ -42,6 +43,54 @@ class StepCall:
         self.kwargs = kwargs
         self.context: Context | None = None
         self.submitted = False
+        self.begun: Begun | Over | None = None
+
+    def body(self) -> Any:
+        """The coroutine of an async step: a fresh one, or the rest of one that was begun."""
+        begun, self.begun = self.begun, None
+        return self.step.invoke(self.args, self.kwargs) if begun is None else begun
+
+
+class Begun:
+    """A coroutine that was run to its first suspension, awaited from there on."""
+
+    __slots__ = ("_coro", "_first")
+
+    def __init__(self, coro: Coroutine[Any, Any, Any], first: Any) -> None:
+        self._coro = coro
+        self._first = first
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        coro, wanted = self._coro, self._first
+        try:
+            while True:
+                try:
+                    answer = yield wanted
+                except GeneratorExit:
+                    coro.close()
+                    raise
+                except BaseException as error:
+                    wanted = coro.throw(error)
+                else:
+                    wanted = coro.send(answer)
+        except StopIteration as stop:
+            return stop.value
+
+
+class Over:
+    """The outcome of a coroutine that ended without suspending, to be awaited like the coroutine."""
+
+    __slots__ = ("_error", "_value")
+
+    def __init__(self, value: Any, error: BaseException | None) -> None:
+        self._value = value
+        self._error = error
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        yield from ()
+        if self._error is not None:
+            raise self._error
+        return self._value
 
 
 class Finished:
@@ -63,11 +112,13 @@ class StepScope:
     Waiting for signals or timers is the workflow's business and refused with the right spelling.
     """
 
-    __slots__ = ("attempt", "command", "run")
+    __slots__ = ("attempt", "name", "position", "run", "strand")
 
-    def __init__(self, run: Any, command: Command, attempt: int) -> None:
+    def __init__(self, run: Any, name: str, strand: str, position: int, attempt: int) -> None:
         self.run = run
-        self.command = command
+        self.name = name
+        self.strand = strand
+        self.position = position
         self.attempt = attempt
 
     def call_step(self, step: StepBase, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -106,10 +157,10 @@ class StepScope:
         return max(0, delay_us) / 1_000_000
 
     def wait_signal(self, names: tuple[str, ...], annotation: Any, timeout_us: int | None) -> NoReturn:
-        raise UsageError(f"a step cannot wait for a signal (step {self.command.name!r}): wait in the workflow")
+        raise UsageError(f"a step cannot wait for a signal (step {self.name!r}): wait in the workflow")
 
     def async_wait_signal(self, names: tuple[str, ...], annotation: Any, timeout_us: int | None) -> NoReturn:
-        raise UsageError(f"a step cannot wait for a signal (step {self.command.name!r}): wait in the workflow")
+        raise UsageError(f"a step cannot wait for a signal (step {self.name!r}): wait in the workflow")
 
     def wait_futures(self, futures: list[Future[Any]], count: int) -> None:
         """Futures made inside a step are finished."""
@@ -134,18 +185,23 @@ class StepScope:
         return uuid.uuid4()
 
     def info(self) -> RunContext:
-        command, started = self.command, self.run.machine.started
+        started = self.run.machine.started
         return RunContext(
             run_id=started.run_id,
             workflow=started.workflow,
             version=started.version,
-            step=command.name,
+            step=self.name,
             attempt=self.attempt,
-            idempotency_key=f"{started.run_id}/1/{command.scope or 'main'}/{command.position}",
+            idempotency_key=f"{started.run_id}/1/{self.strand or 'main'}/{self.position}",
         )
 
     def resource(self, name: str) -> Any:
         return _resource(self.run.core.resources, name)
+
+
+def step_scope(run: Any, command: Command, attempt: int) -> StepScope:
+    """The scope for an attempt of this command."""
+    return StepScope(run, command.name, command.scope, command.position, attempt)
 
 
 def event_of_value(command: Command, attempt: int, value: Any, at_us: int) -> Event:

@@ -18,11 +18,11 @@ from typing import Any, TypeVar
 
 from fluxo.authoring.context import active
 from fluxo.limits import COMMIT_INLINE_S
-from fluxo.runtime.attempt import StepScope
-from fluxo.runtime.committer import Request, answer
+from fluxo.runtime.attempt import step_scope
+from fluxo.runtime.committer import Request
 from fluxo.runtime.core import Core
 from fluxo.runtime.threads import Threads
-from fluxo.store import Append, Outcome
+from fluxo.store import Append
 
 __all__ = ["Host", "LoopThread", "in_thread"]
 
@@ -67,21 +67,18 @@ class Host:
         task.add_done_callback(self.tasks.discard)
         return task
 
-    async def commit(self, append: Append) -> Outcome:
+    def commit(self, append: Append) -> asyncio.Future[Request]:
         """
-        Append durably with whatever else this tick brings.
+        Append durably with whatever else this tick brings; the future gives the request, for `answer`.
 
-        Raises:
-            StoreError: definitely not written.
+        Cancelling the future does not cancel the append, which is on its way.
         """
-        waiter = self.loop.create_future()
+        waiter: asyncio.Future[Request] = self.loop.create_future()
         self.core.committer.enqueue(Request(append, None, self._done, waiter))
         if not self._scheduled:
             self._scheduled = True
             self.loop.call_soon(self._flush)
-        # Cancelling the caller must not cancel an append that is on its way.
-        request: Request = await asyncio.shield(waiter) if self.core.draining else await waiter
-        return answer(request)
+        return waiter
 
     def _flush(self) -> None:
         self._scheduled = False
@@ -114,7 +111,7 @@ class Host:
     def run_step(self, run: Any, command: Any, attempt: int, context: contextvars.Context) -> Callable[[], None]:
         """Run an async step for a sync workflow; answers through ``run.settle`` and returns how to stop it."""
         box: list[asyncio.Task[Any]] = []
-        context.run(active.set, StepScope(run, command, attempt))
+        context.run(active.set, step_scope(run, command, attempt))
 
         def begin() -> None:
             box.append(self.spawn(run.attempt_on_loop(command, attempt), context))
@@ -132,7 +129,7 @@ def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
 
 
 def _resolve(request: Request) -> None:
-    waiter = request.waiter
+    waiter, request.waiter = request.waiter, None
     if not waiter.done():
         waiter.set_result(request)
 

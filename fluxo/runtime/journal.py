@@ -75,6 +75,16 @@ class Journal:
         self._staged = Append(self.key, self.seq, self.digest, rows, projection, consumed)
         return self._staged
 
+    def stage_one(self, event: Event) -> Append:
+        """`stage` for a single event with nothing beside it: the common case of a step."""
+        if self._staged is not None or self.seq >= EVENTS_PER_RUN_MAX:
+            return self.stage((event,))
+        body = encode_event(event)
+        seq, nonce = self.seq, self.nonce
+        row = (seq + 1, nonce, chain(self.digest, nonce, body), body)
+        staged = self._staged = Append(self.key, seq, self.digest, [row])
+        return staged
+
     def settle(self, outcome: Outcome) -> bool:
         """
         Take in the answer to the staged append: True when it is durable, False when it must be sent again unchanged.

@@ -29,10 +29,10 @@ from fluxo.model.events import Event
 from fluxo.model.run import RunStatus
 from fluxo.replay.command import Command
 from fluxo.runtime.activation import Activation
-from fluxo.runtime.attempt import Finished, StepCall, StepScope, event_of_error, event_of_value
+from fluxo.runtime.attempt import Finished, StepCall, event_of_error, event_of_value, step_scope
 from fluxo.runtime.ending import blocking, ending
 from fluxo.runtime.sync_scope import SyncScope
-from fluxo.store import Projection
+from fluxo.store import Append, Projection
 
 if TYPE_CHECKING:
     from fluxo.authoring.step import StepBase
@@ -170,26 +170,17 @@ class SyncRun(Activation):
                 raise Cancelled("this run is being cancelled")
             if done():
                 return
-            try:
-                if machine.replaying:
-                    machine.deliver_next()
-                else:
-                    self._advance(command if inline else None)
-            except ReplayError as problem:
-                raise machine.stop(problem) from None
-            except LeaseLostError as problem:
-                self.unwinding = True
-                raise Suspend(str(problem)) from None
-            except StoreUnavailableError as problem:
-                self.unwinding = True
-                raise Suspend(str(problem)) from None
+            if machine.replaying:
+                self._guard(machine.deliver_next)
+            else:
+                self._guard(lambda: self._advance(command if inline else None))
 
     def _advance(self, inline: Command | None) -> None:
         """One live turn: the next facts, else the inline step, else a wait."""
         if self.core.draining and not self.agenda.running:
             self._drained()
         self._launch(inline)
-        if self.agenda.may_decide():
+        if self.agenda.stale or self.agenda.busy:
             events = self.agenda.decide()
             if events:
                 self._record(events)
@@ -207,7 +198,7 @@ class SyncRun(Activation):
         if core.observers:
             core.call_observers("on_step_started", self.run_id, command.name, attempt)
         core.hit("before_effect")
-        token = active.set(StepScope(self, command, attempt))
+        token = active.set(step_scope(self, command, attempt))
         try:
             value = call.step.invoke(call.args, call.kwargs)
         except (KeyboardInterrupt, SystemExit):
@@ -220,6 +211,12 @@ class SyncRun(Activation):
             active.reset(token)
         core.hit("after_effect")
         self._record([event])
+
+    def failed_lone(self, command: Command, event: Event) -> None:
+        """The first attempt of a lone step failed: go on with it as an ordinary open command."""
+        self.machine.adopt(command)
+        self._guard(lambda: self._record([event]))
+        self.until(command, inline=True)
 
     def _launch(self, inline: Command | None) -> None:
         """Start what can start on pool threads, but for the step that the workflow's thread will run itself."""
@@ -292,9 +289,41 @@ class SyncRun(Activation):
         for seq, event in enumerate(events, first):
             self.machine.apply(event, seq)
 
+    def record_lone(self, event: Event) -> None:
+        """
+        Commit one event with nothing beside it.
+
+        Raises:
+            Suspend: the run is someone else's by now, or the store is away and the engine has stopped.
+        """
+        append = self.journal.stage_one(event)
+        try:
+            if self.journal.settle(self.core.committer.commit(append)):
+                return
+        except StoreUnavailableError:
+            pass  # sent again below, with patience
+        except LeaseLostError as lost:
+            self.unwinding = True
+            raise Suspend(str(lost)) from None
+        self._guard(lambda: self._send(append))
+
+    def _guard(self, action: Callable[[], None]) -> None:
+        """Turn what ends this activation into what may pass through user code."""
+        try:
+            action()
+        except ReplayError as problem:
+            raise self.machine.stop(problem) from None
+        except (LeaseLostError, StoreUnavailableError) as problem:
+            self.unwinding = True
+            raise Suspend(str(problem)) from None
+
     def _commit(self, events: Sequence[Event], projection: Projection | None = None) -> None:
+        self._send(self.stage(events, projection))
+        self.committed(events)
+
+    def _send(self, append: Append) -> None:
+        """Send a staged append until the store has answered it for good."""
         core, journal = self.core, self.journal
-        append = self.stage(events, projection)
         tries = 0
         while True:
             try:
@@ -312,7 +341,6 @@ class SyncRun(Activation):
                 raise StoreUnavailableError(
                     f"run {self.run_id!r}", "the outcome of its last append is unknown; it is left as it is"
                 )
-        self.committed(events)
 
     def _cancel_arrived(self) -> None:
         self.cancel_due = True

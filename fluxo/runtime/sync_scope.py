@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from fluxo.authoring.context import active
 from fluxo.authoring.future import Future
-from fluxo.errors import Suspend, UsageError
+from fluxo.errors import CodecError, LimitExceededError, Suspend, UsageError
+from fluxo.model.events import StepCompleted
 from fluxo.replay.command import Command, call_site
-from fluxo.runtime.attempt import StepCall
+from fluxo.runtime.attempt import StepCall, StepScope, event_of_error, event_of_value
 
 if TYPE_CHECKING:
     import random
@@ -64,9 +66,52 @@ class SyncScope:
             event = machine.recorded(self._root, step.name, body)
             if event is not None:
                 return run.decoded(step, event.result)
+        elif run.plain and step.untimed and not machine.outstanding and not run.parked and not run.cancel_due:
+            agenda = run.agenda
+            if not agenda.stale and not agenda.busy:
+                return self._call_lone(step, args, kwargs, body)
         command = machine.issue(self._root, "step", step.name, call_site(3), body)
         command.call = StepCall(step, args, kwargs)
-        run.until(command, inline=step.options_.timeout_s is None)
+        run.until(command, inline=step.untimed)
+        return run.outcome(command)
+
+    def _call_lone(self, step: StepBase, args: tuple[Any, ...], kwargs: dict[str, Any], body: bytes | None) -> Any:
+        """
+        The common case, without the machinery: live, nothing else open, nothing to decide before this step.
+
+        Takes the same numbers and writes the same event as the long way, which a failed attempt goes on with.
+        """
+        run, machine, root = self._run, self._machine, self._root
+        position, ordinal = root.position, machine.issued
+        root.position, machine.issued = position + 1, ordinal + 1
+        site = call_site(4)
+        failed: BaseException | None = None
+        value: Any = None
+        token = active.set(StepScope(run, step.name, "", position, 1))
+        try:
+            value = step.invoke(args, kwargs)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            failed = error
+        finally:
+            active.reset(token)
+        at_us = run.journal.at_us()
+        if failed is None:
+            try:
+                result, value = step.result.roundtrip(value, step.where)
+            except (CodecError, LimitExceededError):
+                pass  # said below, as the step's failure
+            else:
+                run.record_lone(StepCompleted(at_us, "", position, ordinal, step.name, site, body, 1, result))
+                machine.now_us = at_us
+                return value
+        command = Command("", position, ordinal, "step", step.name, site, body)
+        command.call = StepCall(step, args, kwargs)
+        if failed is None:
+            run.failed_lone(command, event_of_value(command, 1, value, at_us))
+        else:
+            run.failed_lone(command, event_of_error(command, 1, failed, at_us, run.core.draw()))
         return run.outcome(command)
 
     def submit_step(self, step: StepBase, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:

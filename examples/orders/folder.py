@@ -1,0 +1,53 @@
+"""
+Where one run of the demo keeps its files.
+
+Owns: their names, and the tally the supervisor leaves beside them for the audit. Must not know what is in the others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import msgspec
+
+__all__ = ["Folder", "Tally"]
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What only the supervisor knows of a finished run of the demo."""
+
+    seed: int
+    book: str
+    limit: int | None
+    at_once: int
+    kills: int
+    wall_s: float
+
+
+class Folder:
+    """The files of one run of the demo."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self.log = self.path / "orders.db"
+        self.store = f"sqlite:///{quote(str(self.log))}"
+        self.ledger = self.path / "ledger.jsonl"
+        self.stock = self.path / "stock.db"
+        self.engine_log = self.path / "engine.log"
+        self._tally = self.path / "tally.json"
+
+    def write_tally(self, tally: Tally) -> None:
+        """Write the tally."""
+        self._tally.write_bytes(msgspec.json.encode(tally))
+
+    def read_tally(self) -> Tally:
+        """
+        Read the tally.
+
+        Raises:
+            FileNotFoundError: no demo has run to its end in this folder.
+        """
+        return msgspec.json.decode(self._tally.read_bytes(), type=Tally)

@@ -1,0 +1,271 @@
+"""
+Annotations that leave a choice: enums, literals, unions.
+
+Owns: how the chosen one is told in a payload. Must not know annotations.
+
+Theory: union members whose wires differ in JSON kind are written as they are; the others as ``[label, wire]``.
+A label is a name that the annotation gave, so it selects among the members the code promises and never
+leads anywhere else.
+"""
+
+from __future__ import annotations
+
+import operator
+from enum import Enum, Flag
+from functools import cached_property, reduce
+from types import NoneType
+from typing import Any, Literal
+
+from fluxo.codec.containers import fits
+from fluxo.codec.scalars import PLAIN
+from fluxo.codec.shape import (
+    ANY_KIND,
+    ANY_OBJECT,
+    Check,
+    Shape,
+    kind_of,
+    misfit,
+    name_of,
+    reachable,
+    unreadable,
+)
+from fluxo.codec.tagged import ANY_SHAPE
+from fluxo.errors import DecodeError, EncodeError
+
+__all__ = ["Choice", "EnumShape", "LiteralShape"]
+
+_INT64 = range(-(2**63), 2**63)
+
+
+class EnumShape(Shape):
+    """Members by value where all values are str or all are int, else by name; flags by their bits."""
+
+    def __init__(self, cls: type[Enum]) -> None:
+        self.cls = cls
+        self.label = name_of(cls)
+        self.roots = frozenset({cls})
+        members = list(cls.__members__.values())
+        kinds = {type(member.value) for member in members}
+        self._is_flag = issubclass(cls, Flag)
+        self._by_value = kinds == {str} or (kinds == {int} and all(member.value in _INT64 for member in members))
+        wire_kind = "int" if self._is_flag or (self._by_value and kinds == {int}) else "string"
+        self.kinds = frozenset({wire_kind} | ({"~int"} if self._is_flag else set()))
+        self._members: dict[Any, Enum] = (
+            {member.value: member for member in members} if self._by_value else dict(cls.__members__)
+        )
+        self._wire_type = int if wire_kind == "int" else str
+
+    @property
+    def native(self) -> Any:
+        return self.cls if self._by_value and not self._is_flag else None
+
+    def ordinary(self) -> Check:
+        return self.cls
+
+    def lower(self, value: Any, depth: int) -> Any:
+        if type(value) is not self.cls:
+            raise misfit(value, self)
+        if self._is_flag:
+            return PLAIN[int].lower(value._value_, depth)
+        return PLAIN[self._wire_type].lower(value._value_ if self._by_value else value._name_, depth)
+
+    def lift(self, wire: Any) -> Any:
+        if self._is_flag:
+            return self.cls(PLAIN[int].lift(wire))
+        member = self._members.get(wire) if type(wire) is self._wire_type else None
+        if member is None:
+            raise DecodeError("", f" is no member of {self.label}")
+        return member
+
+
+class LiteralShape(Shape):
+    """One of a few values of str, bytes, int, bool, None, or members of enums."""
+
+    def __init__(self, values: tuple[Any, ...]) -> None:
+        self.label = f"Literal[{', '.join(map(repr, values))}]"
+        self.roots = frozenset(map(type, values))
+        self._native = all(type(value) in (str, NoneType) or _is_short(value) for value in values)
+        self._values = values
+        self._wires: dict[Any, Any] = {(type(value), value): _literal_wire(value) for value in values}
+        self._by_wire = {_key(wire): value for (_, value), wire in self._wires.items()}
+        self.kinds = frozenset(map(kind_of, self._wires.values()))
+
+    @property
+    def native(self) -> Any:
+        return Literal[self._values] if self._native else None  # pyright: ignore[reportInvalidTypeArguments]
+
+    def ordinary(self) -> Check:
+        kinds, known = self.roots or frozenset(), self._wires
+        return lambda value: type(value) in kinds and (type(value), value) in known
+
+    def lower(self, value: Any, depth: int) -> Any:
+        if type(value) not in (self.roots or ()):
+            raise misfit(value, self)
+        if (type(value), value) not in self._wires:
+            raise EncodeError(
+                "", "", f"is none of {self.label}", "hand over a promised value, or add it to the annotation"
+            )
+        return self._wires[type(value), value]
+
+    def lift(self, wire: Any) -> Any:
+        try:
+            return self._by_wire[_key(wire)]
+        except (KeyError, TypeError):
+            raise DecodeError("", f" is none of {self.label}") from None
+
+
+def _is_short(value: Any) -> bool:
+    return type(value) is int and value in _INT64
+
+
+def _literal_wire(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return {"~member": [name_of(type(value)), value.name]}
+    return ANY_SHAPE.lower(value, 0)
+
+
+def _key(wire: Any) -> Any:
+    """A wire as a dict key that tells 1 from True."""
+    if type(wire) is not dict:
+        return type(wire), wire
+    ((tag, inner),) = wire.items()  # pyright: ignore[reportUnknownVariableType]
+    return tag, tuple(inner) if type(inner) is list else inner  # pyright: ignore[reportUnknownArgumentType]
+
+
+class Choice(Shape):
+    """A union. Its members are looked at on first use, when recursive ones are complete."""
+
+    def __init__(self, members: tuple[Shape, ...]) -> None:
+        self.parts = members
+
+    @property
+    def label(self) -> str:  # type: ignore[override]
+        return " | ".join(member.label for member in self.parts)
+
+    @cached_property
+    def members(self) -> dict[str, Shape]:
+        """By label, in an order that does not depend on how the annotation was spelled: floats, which widen, last."""
+        members: dict[str, Shape] = {}
+        for part in sorted(_flat(self.parts), key=_precedence):
+            label = part.label
+            if label in members and part.roots:
+                label = f"{min(root.__module__ for root in part.roots)}.{label}"
+            while label in members:
+                label += "'"
+            members[label] = part
+        return members
+
+    @cached_property
+    def labelled(self) -> frozenset[str]:
+        """Labels of the members that must be told apart by label."""
+        members = self.members
+        unclear = {
+            label
+            for label, member in members.items()
+            if any(_conflict(member.kinds, other.kinds) for other in members.values() if other is not member)
+        }
+        if unclear:
+            unclear |= {label for label, member in members.items() if "array" in member.kinds}
+        return frozenset(unclear)
+
+    @cached_property
+    def _by_kind(self) -> dict[str, Shape]:
+        return {
+            kind: member
+            for label, member in self.members.items()
+            if label not in self.labelled
+            for kind in member.kinds
+        }
+
+    @cached_property
+    def _by_root(self) -> dict[type | None, list[tuple[str, Shape]]]:
+        """Candidates for a value of a class; those that take any class stand under None and come last."""
+        table: dict[type | None, list[tuple[str, Shape]]] = {None: []}
+        for label, member in self.members.items():
+            for root in member.roots if member.roots is not None else (None,):
+                table.setdefault(root, []).append((label, member))
+        if float in table and int not in table and not table[None]:
+            table[int] = table[float]
+        for root in table.keys() - {None}:
+            table[root] = table[root] + table[None]
+        return table
+
+    @cached_property
+    def roots(self) -> frozenset[type] | None:  # type: ignore[override]
+        found: set[type] = set()
+        for part in self.parts:
+            if part.roots is None:
+                return None
+            found |= part.roots
+        return frozenset(found)
+
+    @cached_property
+    def kinds(self) -> frozenset[str]:  # type: ignore[override]
+        plain = frozenset(self._by_kind)
+        return plain | {"array"} if self.labelled else plain
+
+    @property
+    def native(self) -> Any:
+        if self.labelled:
+            return None
+        natives = [part.native for part in self.members.values()]
+        # An odd scalar is an object, which a member that takes objects would swallow.
+        odd = any(kind[:1] == "~" and kind != ANY_OBJECT for kind in self.kinds)
+        if None in natives or (odd and "object" in self.kinds):
+            return None
+        return reduce(operator.or_, natives)
+
+    def ordinary(self) -> Check:
+        checks = {root: part.ordinary() for part in self.members.values() for root in part.roots or ()}
+        return lambda value: fits(checks.get(type(value)), value)
+
+    def lower(self, value: Any, depth: int) -> Any:
+        candidates = self._by_root.get(type(value)) or self._by_root[None]
+        for label, member in candidates:
+            try:
+                wire = member.lower(value, depth)
+            except EncodeError:
+                if len(candidates) == 1:
+                    raise
+            else:
+                return [label, wire] if label in self.labelled else wire
+        if not candidates:
+            raise misfit(value, self)
+        problem = f"is {name_of(type(value))}, but fits no member of {self.label}"
+        raise EncodeError("", "", problem, "check its parts against the annotation")
+
+    def lift(self, wire: Any) -> Any:
+        by_kind = self._by_kind
+        kind = kind_of(wire)
+        member = by_kind.get(kind)
+        if member is None and type(wire) is dict:
+            member = by_kind.get(ANY_OBJECT)
+        if member is None and kind == "int":
+            member = by_kind.get("float")
+        if member is not None:
+            return member.lift(wire)
+        if kind == "array" and self.labelled and len(wire) == 2 and type(wire[0]) is str:
+            member = self.members.get(wire[0]) if wire[0] in self.labelled else None
+            if member is not None:
+                return member.lift(wire[1])
+        raise unreadable(wire, self)
+
+
+def _flat(parts: tuple[Shape, ...]) -> list[Shape]:
+    flat: list[Shape] = []
+    for part in parts:
+        flat += _flat(part.parts) if isinstance(part, Choice) else [part]
+    return flat
+
+
+def _precedence(member: Shape) -> tuple[bool, str]:
+    return any(shape.roots is not None and float in shape.roots for shape in reachable(member)), member.label
+
+
+def _conflict(first: frozenset[str], second: frozenset[str]) -> bool:
+    if first & second or ANY_KIND in first | second:
+        return True
+    return any(
+        ANY_OBJECT in one and any(kind[:1] == "~" or kind == "object" for kind in other)
+        for one, other in ((first, second), (second, first))
+    )

@@ -1,0 +1,89 @@
+"""
+Workflows of both colours whose every move leaves a trace outside the store.
+
+Owns: the workflows that crash tests run, and what they must return. Must not know processes. `line` goes from step
+to step with a timer and a signal between; `fan` runs steps beside each other; both colours do the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import fluxo
+from fluxo import step, workflow
+from tests.crash.world import World
+
+__all__ = ["FLOWS", "afan", "aline", "expected", "fan", "line"]
+
+WIDTH = 3
+
+
+@step(name="crash.move")
+def move(folder: str, label: str, value: int) -> int:
+    World(folder).effect(fluxo.info().idempotency_key, label)
+    return 2 * value + 1
+
+
+@step(name="crash.amove")
+async def amove(folder: str, label: str, value: int) -> int:
+    await asyncio.sleep(0)
+    World(folder).effect(fluxo.info().idempotency_key, label)
+    return 2 * value + 1
+
+
+def saw(folder: str, label: str, value: Any) -> Any:
+    World(folder).saw(fluxo.info().run_id, label, value)
+    return value
+
+
+@workflow(name="crash.line")
+def line(folder: str, value: int) -> list[int]:
+    first = saw(folder, "first", move(folder, "first", value))
+    fluxo.sleep(0.001)
+    second = saw(folder, "second", move(folder, "second", first))
+    word = saw(folder, "word", fluxo.wait_signal("word", int))
+    third = saw(folder, "third", move(folder, "third", second + word))
+    return [first, second, word, third]
+
+
+@workflow(name="crash.aline")
+async def aline(folder: str, value: int) -> list[int]:
+    first = saw(folder, "first", await amove(folder, "first", value))
+    await asyncio.sleep(0.001)
+    second = saw(folder, "second", await amove(folder, "second", first))
+    word = saw(folder, "word", await fluxo.aio.wait_signal("word", int))
+    third = saw(folder, "third", await move.aio(folder, "third", second + word))
+    return [first, second, word, third]
+
+
+@workflow(name="crash.fan")
+def fan(folder: str, value: int) -> list[int]:
+    beside = [move.submit(folder, f"beside {n}", value + n) for n in range(WIDTH)]
+    first = saw(folder, "first", move(folder, "first", value))
+    parts = saw(folder, "parts", fluxo.gather(*beside))
+    word = saw(folder, "word", fluxo.wait_signal("word", int))
+    return [first, *parts, saw(folder, "last", move(folder, "last", sum(parts) + word))]
+
+
+@workflow(name="crash.afan")
+async def afan(folder: str, value: int) -> list[int]:
+    async with asyncio.TaskGroup() as group:
+        beside = [group.create_task(amove(folder, f"beside {n}", value + n)) for n in range(WIDTH)]
+        first = saw(folder, "first", await amove(folder, "first", value))
+    parts = saw(folder, "parts", [task.result() for task in beside])
+    word = saw(folder, "word", await fluxo.aio.wait_signal("word", int))
+    return [first, *parts, saw(folder, "last", await amove(folder, "last", sum(parts) + word))]
+
+
+FLOWS = {"line": line, "aline": aline, "fan": fan, "afan": afan}
+
+
+def expected(name: str, value: int, word: int) -> list[int]:
+    """What a run returns when nothing goes wrong, worked out without fluxo."""
+    first = 2 * value + 1
+    if name in ("line", "aline"):
+        second = 2 * first + 1
+        return [first, second, word, 2 * (second + word) + 1]
+    parts = [2 * (value + n) + 1 for n in range(WIDTH)]
+    return [first, *parts, 2 * (sum(parts) + word) + 1]

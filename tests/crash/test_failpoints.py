@@ -1,0 +1,115 @@
+"""
+SIGKILL at every named place, at every hit of it, for workflows of both colours.
+
+Owns: the proof that one crash (or two, one within the recovery from the other) changes nothing but how often an
+effect may have happened. Theory: DESIGN §6, PROTOCOL part A.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+from fluxo import Engine
+from fluxo.model.events import RunClaimed
+from tests.crash.flows import FLOWS, WIDTH, expected
+from tests.crash.judge import judge
+from tests.crash.processes import Nursery
+from tests.crash.worker import finish, finish_on_a_loop
+from tests.crash.world import World
+
+VALUE, WORD = 5, 17
+WORKERS = {"line": finish, "aline": finish_on_a_loop, "fan": finish, "afan": finish_on_a_loop}
+STEPS = {"line": 3, "aline": 3, "fan": WIDTH + 2, "afan": WIDTH + 2}
+HITS = {"before_effect": 3, "after_effect": 3, "after_commit": 6, "after_ack": 5, "during_takeover": 1}
+"""How often the sequential workflows pass each place: 3 steps, a timer, a signal, an end; claimed once."""
+
+
+def begin(folder: Path, name: str) -> World:
+    """A run that waits for its first worker, with the signal that it will want."""
+    folder.mkdir()
+    world = World(folder)
+    with Engine(world.store, worker=False) as client:
+        handle = client.start(FLOWS[name].options(id=name), str(folder), VALUE)
+        handle.signal("word", WORD, key="the word")
+    return world
+
+
+def live(nursery: Nursery, world: World, name: str, plan: str = "") -> bool:
+    """One worker's life; whether it lived to see the right result."""
+    child = nursery.fork(WORKERS[name], str(world.folder), plan)
+    code = child.ended()
+    if code == -signal.SIGKILL:
+        return False
+    assert code == 0, f"the worker ended with {code}"
+    assert json.loads(child.lines()[-1]) == [name, expected(name, VALUE, WORD)]
+    return True
+
+
+@pytest.mark.parametrize("name", ["line", "aline"])
+@pytest.mark.parametrize("place", HITS)
+def test_a_kill_at_any_hit_of_a_failpoint_loses_nothing_and_repeats_at_most_the_step_it_hit(
+    nursery: Nursery, tmp_path: Path, name: str, place: str
+) -> None:
+    for nth in itertools.count(1):
+        world = begin(tmp_path / str(nth), name)
+        if live(nursery, world, name, f"{place}:{nth}"):
+            break
+        assert live(nursery, world, name)
+        judge(world, name)
+        repeated = 1 if place == "after_effect" else 0
+        assert world.effects().total() == STEPS[name] + repeated
+        assert max(world.effects().values()) == 1 + repeated
+    judge(world, name)
+    assert set(world.effects().values()) == {1}
+    assert nth - 1 == HITS[place]
+
+
+@pytest.mark.parametrize("name", ["fan", "afan"])
+@pytest.mark.parametrize("place", ["before_effect", "after_effect", "after_commit", "after_ack"])
+def test_a_kill_amid_parallel_steps_repeats_only_steps_that_were_under_way(
+    nursery: Nursery, tmp_path: Path, name: str, place: str
+) -> None:
+    for nth in itertools.count(1):
+        world = begin(tmp_path / str(nth), name)
+        if live(nursery, world, name, f"{place}:{nth}"):
+            break
+        assert live(nursery, world, name)
+        judge(world, name)
+        assert len(world.effects()) == STEPS[name]
+        assert max(world.effects().values()) <= 2
+        assert world.labels()["last"] == 1 or world.effects().total() == STEPS[name] + 1
+    assert nth > 2
+
+
+@pytest.mark.parametrize("name", ["line", "aline", "fan", "afan"])
+@pytest.mark.parametrize("place", ["before_effect", "after_effect", "after_commit", "after_ack"])
+def test_a_kill_during_the_takeover_after_a_kill_is_no_worse_than_one_kill(
+    nursery: Nursery, tmp_path: Path, name: str, place: str
+) -> None:
+    world = begin(tmp_path / "twice", name)
+    assert not live(nursery, world, name, f"{place}:2")
+    assert not live(nursery, world, name, "during_takeover:1")
+    assert live(nursery, world, name)
+    events = judge(world, name)
+    claims = [event for event in events if isinstance(event, RunClaimed)]
+    assert [claim.unclean for claim in claims] == [False, True, True]
+    assert max(world.effects().values()) <= 2
+
+
+@pytest.mark.parametrize("name", ["line", "aline"])
+def test_a_second_kill_at_any_place_of_the_second_life_loses_nothing(
+    nursery: Nursery, tmp_path: Path, name: str
+) -> None:
+    for first, second in itertools.product(("after_effect:2", "after_commit:2"), tuple(HITS)[:4]):
+        world = begin(tmp_path / f"{first} {second}".replace(":", "-"), name)
+        assert not live(nursery, world, name, first)
+        assert not live(nursery, world, name, f"{second}:1")
+        assert live(nursery, world, name)
+        judge(world, name)
+        hits = (first + second).count("after_effect")
+        assert world.effects().total() == STEPS[name] + hits

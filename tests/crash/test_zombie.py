@@ -1,0 +1,51 @@
+"""
+A process that was stopped for longer than its lease, and then goes on.
+
+Owns: the proof that the log fences it, wherever it was stopped (PROTOCOL rule 3). The operating system stops all its
+threads at a named place; to others it looks alive, but its counter stands still.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+from fluxo.model.events import RunClaimed
+from tests.crash.flows import FLOWS, expected
+from tests.crash.judge import judge
+from tests.crash.processes import Nursery
+from tests.crash.test_failpoints import VALUE, WORD, begin
+from tests.crash.worker import finish, finish_and_stay
+
+LEASE_S = 1.0
+PLACES = ("before_effect:2", "after_effect:2", "after_commit:2", "after_ack:2", "during_takeover:1")
+
+
+@pytest.mark.parametrize("name", list(FLOWS))
+def test_an_owner_that_was_stopped_past_its_lease_is_refused_when_it_goes_on(
+    nursery: Nursery, tmp_path: Path, name: str
+) -> None:
+    worlds = {place: begin(tmp_path / place.replace(":", "-"), name) for place in PLACES}
+    sleepers = {
+        place: nursery.fork(finish, str(world.folder), f"{place}:SIGSTOP", LEASE_S) for place, world in worlds.items()
+    }
+    for sleeper in sleepers.values():
+        sleeper.stopped()
+    heirs = {place: nursery.fork(finish_and_stay, str(world.folder), LEASE_S) for place, world in worlds.items()}
+    for heir in heirs.values():
+        assert json.loads(heir.line()) == [name, expected(name, VALUE, WORD)]
+    ends = {place: judge(world, name) for place, world in worlds.items()}
+
+    for place, sleeper in sleepers.items():
+        sleeper.kill(signal.SIGCONT)
+        assert sleeper.ended() == 0
+        assert json.loads(sleeper.lines()[-1]) == [name, expected(name, VALUE, WORD)]
+        assert judge(worlds[place], name) == ends[place], "the stopped owner wrote after it had been fenced"
+        assert max(worlds[place].effects().values()) <= 2
+        claims = [event for event in ends[place] if isinstance(event, RunClaimed)]
+        assert [claim.unclean for claim in claims] == [False, True]
+        heirs[place].say("enough")
+        assert heirs[place].ended() == 0

@@ -1,0 +1,77 @@
+"""
+What the processes under test do.
+
+Owns: the main functions of child processes. Must not know what becomes of them. Each takes plain data, because it
+travels to a process that shares nothing with the test but the folder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from datetime import timedelta
+
+from fluxo import Engine
+from fluxo.testing.failpoints import arm
+from tests.crash.flows import FLOWS
+from tests.crash.judge import run_ids
+from tests.crash.processes import hear, tell
+from tests.crash.world import World
+
+__all__ = ["finish", "finish_and_stay", "finish_on_a_loop", "start_for_ever"]
+
+LEASE_S = 10.0
+PATIENCE_S = 25.0
+
+
+def engine_of(folder: str, plan: str = "", lease_s: float = LEASE_S) -> Engine:
+    """An engine on the folder's store, with a failpoint armed before it does anything."""
+    engine = Engine(World(folder).store, lease=timedelta(seconds=lease_s))
+    arm(engine, plan)
+    return engine
+
+
+def finish(folder: str, plan: str = "", lease_s: float = LEASE_S) -> None:
+    """Work until every run of the store has ended; tell the results."""
+    with engine_of(folder, plan, lease_s) as engine:
+        tell_results(engine, folder)
+
+
+def tell_results(engine: Engine, folder: str) -> None:
+    """Wait for every run's result and tell it."""
+    for run_id in run_ids(World(folder)):
+        tell(json.dumps([run_id, engine.get(run_id).result(PATIENCE_S)]))
+
+
+def finish_and_stay(folder: str, lease_s: float) -> None:
+    """`finish`, and keep the engine open until the parent has heard enough."""
+    with engine_of(folder, "", lease_s) as engine:
+        tell_results(engine, folder)
+        hear()
+
+
+def finish_on_a_loop(folder: str, plan: str = "", lease_s: float = LEASE_S) -> None:
+    """`finish`, in a program that has an event loop of its own."""
+
+    async def main() -> None:
+        async with engine_of(folder, plan, lease_s).aio as engine:
+            for run_id in run_ids(World(folder)):
+                handle = await engine.get(run_id)
+                tell(json.dumps([run_id, await handle.aio.result(PATIENCE_S)]))
+
+    asyncio.run(main())
+
+
+def start_for_ever(folder: str, life: int) -> None:
+    """Start run after run of every kind, a few at a time, and tell each id once its start has been acknowledged."""
+    with engine_of(folder) as engine:
+        handles = []
+        for number in itertools.count():
+            name = list(FLOWS)[number % len(FLOWS)]
+            run_id = f"{name}-{life}-{number}"
+            handles.append(engine.start(FLOWS[name].options(id=run_id), folder, number))
+            engine.signal(run_id, "word", number, key="the word")
+            tell(run_id)
+            if len(handles) > 3:
+                handles.pop(0).result(PATIENCE_S)

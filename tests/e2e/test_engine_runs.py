@@ -1,0 +1,297 @@
+"""
+Starting runs and finding them again.
+
+Owns: run, start, get, list, handles, ids. Must not know how a run is advanced.
+"""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+import fluxo
+from fluxo import (
+    ResultTimeoutError,
+    RunExistsError,
+    RunFailedError,
+    RunNotFoundError,
+    RunStatus,
+    UsageError,
+    step,
+    workflow,
+)
+from fluxo.model.events import RunCompleted, RunStarted, StepCompleted
+from tests.e2e.places import Place
+
+
+@step
+def price(item: str, pieces: int) -> Decimal:
+    return Decimal(len(item)) * pieces
+
+
+@workflow
+def total(item: str, pieces: int = 1) -> Decimal:
+    return price(item, pieces)
+
+
+@workflow
+def wait_for_go() -> str:
+    return fluxo.wait_signal("go", str)
+
+
+@workflow
+def fail(text: str) -> None:
+    raise ValueError(text)
+
+
+def test_run_returns_what_the_workflow_returns(place: Place) -> None:
+    with place.engine() as engine:
+        assert engine.run(total, "chair", pieces=3) == Decimal(15)
+
+
+def test_run_raises_from_the_original_error(place: Place) -> None:
+    with place.engine() as engine, pytest.raises(RunFailedError, match="ValueError: no stock") as failed:
+        engine.run(fail, "no stock")
+    assert type(failed.value.__cause__) is ValueError
+    assert failed.value.__cause__.args == ("no stock",)
+
+
+def test_an_engine_opens_at_its_first_call(place: Place) -> None:
+    engine = place.engine()
+    assert engine.run(total, "chair") == Decimal(5)
+    engine.close()
+
+
+def test_a_closed_engine_says_so(place: Place) -> None:
+    with place.engine() as engine:
+        pass
+    with pytest.raises(UsageError, match="make a new one"):
+        engine.run(total, "chair")
+
+
+def test_closing_twice_is_closing_once(place: Place) -> None:
+    engine = place.engine()
+    with engine:
+        assert engine.run(total, "chair") == Decimal(5)
+    engine.close()
+    with pytest.raises(UsageError, match="closed"):
+        engine.stats()
+
+
+def test_start_returns_a_handle_with_the_result(place: Place) -> None:
+    with place.engine() as engine:
+        handle = engine.start(total, "chair", 2)
+        assert handle.result(timeout=10) == Decimal(10)
+        assert handle.status() is RunStatus.COMPLETED
+        assert repr(handle) == f"Handle({handle.id!r})"
+
+
+def test_a_result_can_be_read_as_often_as_wanted_and_later(place: Place) -> None:
+    with place.engine() as engine:
+        handle = engine.start(total, "chair", 2)
+        assert handle.result(timeout=10) == handle.result(timeout=10) == engine.get(handle.id).result(timeout=10)
+    with place.engine() as later:
+        assert later.get(handle.id).result(timeout=10) == Decimal(10)
+
+
+def test_the_same_id_is_the_same_run(place: Place) -> None:
+    with place.engine() as engine:
+        first = engine.start(wait_for_go.options(id="only"))
+        second = engine.start(wait_for_go.options(id="only"))
+        first.signal("go", "now")
+        assert first.id == second.id == "only"
+        assert second.result(timeout=10) == "now"
+        assert engine.run(wait_for_go.options(id="only")) == "now"
+        assert len(engine.list().runs) == 1
+
+
+def test_positional_and_keyword_arguments_are_the_same_input(place: Place) -> None:
+    with place.engine() as engine:
+        assert engine.run(total.options(id="order"), "chair", 2) == Decimal(10)
+        assert engine.run(total.options(id="order"), item="chair", pieces=2) == Decimal(10)
+
+
+def test_an_id_taken_with_another_input_is_refused(place: Place) -> None:
+    with place.engine() as engine:
+        engine.run(total.options(id="order"), "chair")
+        with pytest.raises(RunExistsError, match="'order' exists already with another input"):
+            engine.start(total.options(id="order"), "table")
+        assert engine.get("order").result(timeout=10) == Decimal(5)
+
+
+def test_an_id_taken_by_another_workflow_is_refused(place: Place) -> None:
+    with place.engine() as engine:
+        engine.run(total.options(id="order"), "chair")
+        with pytest.raises(RunExistsError, match="another workflow"):
+            engine.start(wait_for_go.options(id="order"))
+
+
+def test_runs_without_an_id_get_one_of_their_own(place: Place) -> None:
+    with place.engine() as engine:
+        ids = [engine.start(total, "chair").id for _ in range(3)]
+    assert len(set(ids)) == 3
+
+
+def test_an_unknown_id_is_named(place: Place) -> None:
+    with place.engine() as engine:
+        for ask in (engine.get, engine.history, engine.cancel, engine.resume):
+            with pytest.raises(RunNotFoundError, match="no run 'nobody' in namespace 'default'"):
+                ask("nobody")
+
+
+def test_result_gives_up_after_its_timeout_and_the_run_goes_on(place: Place) -> None:
+    with place.engine() as engine:
+        handle = engine.start(wait_for_go)
+        with pytest.raises(ResultTimeoutError, match=r"has no result after 0\.01 s; it goes on"):
+            handle.result(timeout=0.01)
+        assert not handle.wait(timeout=0.01)
+        handle.signal("go", "late")
+        assert handle.wait(timeout=10)
+        assert handle.result(timeout=10) == "late"
+
+
+def test_a_result_timeout_can_be_caught_as_the_builtin_one(place: Place) -> None:
+    with place.engine() as engine, pytest.raises(TimeoutError):
+        engine.start(wait_for_go).result(timeout=0)
+
+
+def test_wait_does_not_raise_for_a_failed_run(place: Place) -> None:
+    with place.engine() as engine:
+        handle = engine.start(fail, "no stock")
+        assert handle.wait(timeout=10)
+        assert handle.status() == "failed"
+
+
+def test_info_tells_where_a_run_stands(place: Place) -> None:
+    before = datetime.now(UTC)
+    with place.engine() as engine:
+        handle = engine.start(total.options(id="order"), "chair")
+        handle.result(timeout=10)
+        info = handle.info()
+    assert (info.run_id, info.workflow, info.version) == ("order", "total", "1")
+    assert (info.status, info.queue, info.owner, info.wake_at) == (RunStatus.COMPLETED, "default", None, None)
+    assert before <= info.created_at <= info.updated_at <= datetime.now(UTC)
+
+
+def test_history_tells_what_happened(place: Place) -> None:
+    with place.engine() as engine:
+        handle = engine.start(total, "chair")
+        handle.result(timeout=10)
+        started, completed, ended = handle.history()
+        assert engine.history(handle.id) == handle.history()
+    assert isinstance(started, RunStarted)
+    assert isinstance(completed, StepCompleted)
+    assert completed.name == "price"
+    assert completed.site.startswith("test_engine_runs.py:")
+    assert isinstance(ended, RunCompleted)
+
+
+def test_list_pages_from_the_newest_to_the_oldest(place: Place) -> None:
+    with place.engine() as engine:
+        for number in range(5):
+            engine.run(total.options(id=f"order-{number}"), "chair")
+        pages, cursor = [], None
+        while True:
+            page = engine.list(limit=2, cursor=cursor)
+            pages.append([run.run_id for run in page.runs])
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+    assert pages == [["order-4", "order-3"], ["order-2", "order-1"], ["order-0"]]
+
+
+def test_new_runs_do_not_shift_the_next_page(place: Place) -> None:
+    with place.engine() as engine:
+        for number in range(3):
+            engine.run(total.options(id=f"order-{number}"), "chair")
+        first = engine.list(limit=2)
+        engine.run(total.options(id="order-3"), "chair")
+        second = engine.list(limit=2, cursor=first.next_cursor)
+    assert [run.run_id for run in second.runs] == ["order-0"]
+
+
+def test_list_filters_by_status_workflow_queue_and_age(place: Place) -> None:
+    with place.engine(queues=("default", "vip")) as engine:
+        engine.run(total.options(id="done"), "chair")
+        engine.run(total.options(id="vip", queue="vip"), "chair")
+        engine.start(fail.options(id="broken"), "no stock").wait(timeout=10)
+
+        def found(**filters: object) -> list[str]:
+            return [run.run_id for run in engine.list(**filters).runs]  # type: ignore[arg-type]
+
+        assert found(status="failed") == found(status=RunStatus.FAILED) == ["broken"]
+        assert found(workflow="total") == ["vip", "done"]
+        assert found(workflow="total", queue="vip") == ["vip"]
+        assert found(since=datetime.now(UTC) + timedelta(hours=1)) == []
+        assert found(since=datetime.now(UTC) - timedelta(hours=1)) == ["broken", "vip", "done"]
+
+
+def test_list_refuses_filters_that_cannot_be_meant(place: Place) -> None:
+    with place.engine() as engine:
+        with pytest.raises(UsageError, match="no status 'finished': one of pending"):
+            engine.list(status="finished")
+        with pytest.raises(UsageError, match="limit must be between 1 and 1000"):
+            engine.list(limit=0)
+        with pytest.raises(UsageError, match="aware datetime"):
+            engine.list(since=datetime(2026, 1, 1))  # noqa: DTZ001 - what is refused
+        with pytest.raises(UsageError, match="next_cursor of an earlier page"):
+            engine.list(cursor="yesterday")
+
+
+def test_waiting_callers_in_several_threads_all_get_the_result(place: Place) -> None:
+    results: list[str] = []
+    with place.engine() as engine:
+        handle = engine.start(wait_for_go)
+        waiting = [threading.Thread(target=lambda: results.append(handle.result(timeout=10))) for _ in range(4)]
+        for thread in waiting:
+            thread.start()
+        handle.signal("go", "all")
+        for thread in waiting:
+            thread.join()
+    assert results == ["all"] * 4
+
+
+def test_namespaces_do_not_see_each_other(place: Place) -> None:
+    with place.engine(namespace="shop") as shop, place.engine(namespace="bank") as bank:
+        assert shop.run(total.options(id="order"), "chair") == Decimal(5)
+        assert bank.list().runs == ()
+        with pytest.raises(RunNotFoundError, match="namespace 'bank'"):
+            bank.get("order")
+        assert bank.run(total.options(id="order"), "table", 2) == Decimal(10)
+        assert bank.stats().runs["completed"] == shop.stats().runs["completed"] == 1
+
+
+def test_stats_count_runs_events_and_commits(place: Place) -> None:
+    with place.engine() as engine:
+        engine.run(total, "chair")
+        waiting = engine.start(wait_for_go)
+        waiting.signal("stay")
+        stats = engine.stats()
+        assert stats.runs["completed"] == 1
+        assert sum(stats.runs.values()) == 2
+        assert (stats.messages_unconsumed, stats.workers) == (1, 1)
+        assert stats.events >= 4
+        assert 0 < stats.commits <= stats.appends
+        waiting.signal("go", "on")
+        waiting.result(timeout=10)
+        place.until(lambda: engine.stats().active == 0)
+
+
+def test_purge_deletes_ended_runs_that_are_old_enough(timed_place: Place) -> None:
+    with timed_place.engine() as engine:
+        engine.run(total.options(id="old"), "chair")
+        waiting = engine.start(wait_for_go.options(id="open"))
+        timed_place.forward(3600)
+        engine.run(total.options(id="new"), "chair")
+        timed_place.forward(1)
+        assert engine.purge(older_than=timedelta(minutes=30)) == 1
+        assert engine.purge(older_than=1800) == 0
+        assert [run.run_id for run in engine.list().runs] == ["new", "open"]
+        with pytest.raises(RunNotFoundError, match="purged"):
+            engine.get("old")
+        assert engine.run(total.options(id="old"), "table", 3) == Decimal(15)
+        waiting.signal("go", "on")
+        assert waiting.result(timeout=10) == "on"
