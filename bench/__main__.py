@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.calls import unused
-from bench.concurrent import crowd_of_1000, crowds, latency
+from bench.concurrent import crowd_of_10, crowd_of_100, crowd_of_1000, latency
 from bench.inmemory import in_memory
 from bench.memory import finished, waiting
 from bench.processes import idle, seen_elsewhere
@@ -44,8 +44,8 @@ class Theme(NamedTuple):
 THEMES = (
     Theme(("g1",), long_run),
     Theme(("g2",), short_run),
-    Theme(("g3",), crowds(10)),
-    Theme(("g4",), crowds(100)),
+    Theme(("g3",), crowd_of_10),
+    Theme(("g4",), crowd_of_100),
     Theme(("g5",), crowd_of_1000),
     Theme(("latency",), latency),
     Theme(("g6",), replayed),

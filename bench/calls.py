@@ -13,7 +13,7 @@ import fluxo
 from bench.load import anothing, nothing, orders
 from bench.report import Figure
 from bench.setting import Setting
-from bench.timing import interleave, timed
+from bench.timing import Slice, interleave, timed
 
 __all__ = ["unused"]
 
@@ -30,22 +30,21 @@ def unused(setting: Setting) -> Iterator[Figure]:
 def _tracing(setting: Setting) -> Figure:
     """The engine as it comes, without an SDK, over one told to observe nothing; best of many short runs."""
 
-    def slice_of(**options: tuple[fluxo.Observer, ...]) -> Callable[[], float]:
-        def engine_us() -> float:
-            with fluxo.Engine("memory://", **options) as engine:
-                engine.run(orders, 1)
-                return timed(lambda: engine.run(orders, _STEPS), _STEPS)()
+    def engine_us(engine: fluxo.Engine) -> float:
+        with engine:
+            engine.run(orders, 1)
+            return timed(lambda: engine.run(orders, _STEPS), _STEPS)()
 
-        return engine_us
-
+    slices: dict[str, Slice] = {
+        "default": lambda: engine_us(fluxo.Engine("memory://")),
+        "none": lambda: engine_us(fluxo.Engine("memory://", observers=())),
+    }
     guard_us = _guard_us()
     with fluxo.Engine("memory://") as engine:
-        observed = bool(engine._core.observers)
+        observed = bool(engine._node.core.observers)
     added_us, how = guard_us, "no observer by default: the price of the guards"
     if observed:
-        series = interleave(
-            {"default": slice_of(), "none": slice_of(observers=())}, budget_s=setting.seconds(5), rounds_min=30
-        )
+        series = interleave(slices, budget_s=setting.seconds(5), rounds_min=30)
         added_us = max(0.0, series.best_us("default") - series.best_us("none"))
         how = "the default observer, measured against none"
     return Figure(
@@ -64,7 +63,7 @@ def _tracing(setting: Setting) -> Figure:
 def _guard_us() -> float:
     """What a step pays to find that nobody listens: once before its body, once after its commit."""
     with fluxo.Engine("memory://", observers=()) as engine:
-        core = engine._core
+        core = engine._node.core
 
         def guarded() -> None:
             for _ in range(_CALLS):

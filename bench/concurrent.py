@@ -20,44 +20,47 @@ from bench.load import aorders, astamped, latencies_s, orders, stamped
 from bench.raw import RawLog
 from bench.report import Figure
 from bench.setting import Setting
-from bench.timing import interleave, quantile
+from bench.timing import Slice, interleave, quantile
 
-__all__ = ["crowd_of_1000", "crowds", "latency"]
+__all__ = ["crowd_of_10", "crowd_of_100", "crowd_of_1000", "latency"]
 
 _STEPS = 10
 _BY_THREADS = "two thread switches per commit under one interpreter lock"
 _BY_LOOP = "one interpreter: the engine's CPU per step plus SQLite's own insert, while the device waits"
 
 
-def crowds(in_flight: int) -> Callable[[Setting], Iterator[Figure]]:
-    """G3 and G4: 10 or 100 runs in flight, steps per second over raw commits per second."""
-    goal, bounds = {
-        10: ("g3", {"async": (3.0, None), "threads": (1.8, None)}),
-        100: ("g4", {"async": (8.0, 16.0), "threads": (3.0, 4.0)}),
-    }[in_flight]
+def crowd_of_10(setting: Setting) -> Iterator[Figure]:
+    """G3: 10 runs in flight, steps per second over raw commits per second."""
+    yield _crowd_over_a(setting, "g3", 10, "async", bound=3.0)
+    yield _crowd_over_a(setting, "g3", 10, "threads", bound=1.8)
 
-    def measure(setting: Setting) -> Iterator[Figure]:
-        for colour, (bound, stretch) in bounds.items():
-            with ExitStack() as stack:
-                log = _raw(stack, setting)
-                crowd = _crowd(stack, setting, colour, in_flight)
-                series = interleave(
-                    {"a": lambda: log.row_us(0.15), "engine": lambda: crowd(0.4)}, budget_s=setting.seconds(6)
-                )
-            yield Figure(
-                goal=goal,
-                what=f"{in_flight} runs in flight, {colour}, steps/s",
-                raw=f"(a) {1e6 / series.us('a'):,.0f} commits/s",
-                measured=1 / series.ratio("engine", "a"),
-                unit="x (a)",
-                bound=bound,
-                stretch=stretch,
-                sense=">=",
-                detail=f"{1e6 / series.us('engine'):,.0f} steps/s, {series.us('engine'):.1f} µs a step",
-                limited_by=_BY_LOOP if colour == "async" else _BY_THREADS,
-            )
 
-    return measure
+def crowd_of_100(setting: Setting) -> Iterator[Figure]:
+    """G4: the same with 100 in flight."""
+    yield _crowd_over_a(setting, "g4", 100, "async", bound=8.0, stretch=16.0)
+    yield _crowd_over_a(setting, "g4", 100, "threads", bound=3.0, stretch=4.0)
+
+
+def _crowd_over_a(
+    setting: Setting, goal: str, in_flight: int, colour: str, *, bound: float, stretch: float | None = None
+) -> Figure:
+    with ExitStack() as stack:
+        log = _raw(stack, setting)
+        crowd = _crowd(stack, setting, colour, in_flight)
+        slices: dict[str, Slice] = {"a": lambda: log.row_us(0.15), "engine": lambda: crowd(0.4)}
+        series = interleave(slices, budget_s=setting.seconds(6))
+    return Figure(
+        goal=goal,
+        what=f"{in_flight} runs in flight, {colour}, steps/s",
+        raw=f"(a) {1e6 / series.us('a'):,.0f} commits/s",
+        measured=1 / series.ratio("engine", "a"),
+        unit="x (a)",
+        bound=bound,
+        stretch=stretch,
+        sense=">=",
+        detail=f"{1e6 / series.us('engine'):,.0f} steps/s, {series.us('engine'):.1f} µs a step",
+        limited_by=_BY_LOOP if colour == "async" else _BY_THREADS,
+    )
 
 
 def crowd_of_1000(setting: Setting) -> Iterator[Figure]:
@@ -133,9 +136,7 @@ def _crowd(
     return lambda slice_s: _in_threads(engine, stamped if timed_steps else orders, in_flight, slice_s)
 
 
-def _on_loop(
-    opened: OnLoop, workflow: fluxo.AsyncWorkflow[[int], int | None], in_flight: int, slice_s: float
-) -> float:
+def _on_loop(opened: OnLoop, workflow: fluxo.AsyncWorkflow[[int], int], in_flight: int, slice_s: float) -> float:
     steps = 0
 
     async def member(deadline: float) -> None:
@@ -152,9 +153,7 @@ def _on_loop(
     return opened.call(crowd) / steps * 1e6
 
 
-def _in_threads(
-    engine: fluxo.Engine, workflow: fluxo.Workflow[[int], int | None], in_flight: int, slice_s: float
-) -> float:
+def _in_threads(engine: fluxo.Engine, workflow: fluxo.Workflow[[int], int], in_flight: int, slice_s: float) -> float:
     steps = [0] * in_flight
     gate = threading.Barrier(in_flight + 1)
     ended: list[float] = []

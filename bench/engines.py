@@ -8,7 +8,7 @@ know what is measured. Between slices the loop stands still; the engine's worker
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -38,7 +38,7 @@ class OnLoop:
 
 
 @contextmanager
-def on_loop(store: str | Store, **options: Any) -> Iterator[OnLoop]:
+def on_loop(store: str | Store, **options: Any) -> Generator[OnLoop, None, None]:
     """Open an engine on a loop, and close both."""
     engine = fluxo.Engine(store, **options)
     with asyncio.Runner() as runner:

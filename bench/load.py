@@ -81,23 +81,26 @@ latencies_s: list[float] = []
 
 
 @fluxo.workflow
-def stamped(steps: int) -> None:
+def stamped(steps: int) -> int:
     for n in range(steps):
         ended_s = stamp(n)
         latencies_s.append(time.perf_counter() - ended_s)
+    return steps
 
 
 @fluxo.workflow
-async def astamped(steps: int) -> None:
+async def astamped(steps: int) -> int:
     for n in range(steps):
         ended_s = await astamp(n)
         latencies_s.append(time.perf_counter() - ended_s)
+    return steps
 
 
 @fluxo.workflow
 async def aparked(n: int) -> int:
     await acharge(n)
-    return await fluxo.aio.wait_signal("go", int)
+    answer: int = await fluxo.aio.wait_signal("go", int)
+    return answer
 
 
 @fluxo.workflow

@@ -12,6 +12,7 @@ import functools
 import typing
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
+from types import GenericAlias
 from typing import Any
 
 import msgspec
@@ -98,7 +99,8 @@ async def execute_async(workflow: Callable[..., Awaitable[Any]], run: MiniRun, *
 
 def _reader(fn: Callable[..., Any]) -> Callable[[bytes], Any]:
     name = fn.__qualname__
-    decode = msgspec.msgpack.Decoder(tuple[str, typing.get_type_hints(fn).get("return", Any)]).decode
+    result: Any = typing.get_type_hints(fn).get("return", Any)
+    decode = msgspec.msgpack.Decoder(GenericAlias(tuple, (str, result))).decode
 
     def recorded(encoded: bytes) -> Any:
         found, value = decode(encoded)

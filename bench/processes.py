@@ -10,7 +10,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from bench.setting import ROOT, Setting
 from bench.timing import quantile
 
 __all__ = ["idle", "seen_elsewhere", "serve"]
+
 
 def serve(url: str) -> dict[str, Any]:
     """In a child: work until stdin is closed."""
@@ -90,7 +91,7 @@ def idle(setting: Setting) -> Iterator[Figure]:
 
 
 @contextmanager
-def _worker(url: str) -> Iterator[subprocess.Popen[str]]:
+def _worker(url: str) -> Generator[subprocess.Popen[str], None, None]:
     process = subprocess.Popen(
         child.command("bench.processes:serve", {"url": url}),
         cwd=ROOT,
@@ -116,6 +117,6 @@ def _pause(number: int) -> None:
 
 
 def _cpu_s(pid: int) -> float:
-    """CPU time of all threads of a process so far; /proc/<pid>/stat counts in steps of 10 ms, which is too coarse here."""
+    """CPU time of all threads of a process so far; /proc/<pid>/stat counts in steps of 10 ms, which is too coarse."""
     tasks = Path(f"/proc/{pid}/task").iterdir()
     return sum(int((task / "schedstat").read_text(encoding="ascii").split()[0]) for task in tasks) / 1e9

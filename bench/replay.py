@@ -8,7 +8,7 @@ handed to the engine by hand, and its end is answered but not written, so that t
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Awaitable, Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from bench.histories import plant, record
 from bench.load import Receipt, acharge, aorders, charge, orders
 from bench.report import Figure
 from bench.setting import Setting
-from bench.timing import Slice, interleave, timed
+from bench.timing import interleave, timed
 from fluxo.model.events import Event, StepCompleted
 from fluxo.runtime.reading import read_history
 from fluxo.store import Append, Committed, Outcome
@@ -82,16 +82,16 @@ def replayed(setting: Setting) -> Iterator[Figure]:
         with ExitStack() as stack:
             path = setting.path(f"replay-{colour}")
             key = plant(path, workflow, record(workflow, ["r"], events), queue="held")["r"]
-            engine, replay = _replayer(stack, path, workflow, key)
+            replay = _replayer(stack, path, workflow, key)
             connection = sqlite3.connect(path)
             stack.callback(connection.close)
             rows = connection.execute(_ROWS, (key,)).fetchall()
-            variants = {
-                "read": timed(lambda connection=connection, key=key: connection.execute(_ROWS, (key,)).fetchall(), events),
+            slices = {
+                "read": timed(_reading(connection, key), events),
                 "decode": timed(_decoding([row[3] for row in rows], step), events),
                 "replay": timed(replay, events),
             }
-            series = interleave(variants, budget_s=setting.seconds(6), rounds_max=60)
+            series = interleave(slices, budget_s=setting.seconds(6), rounds_max=60)
         read_us, decode_us, replay_us = series.us("read"), series.us("decode"), series.us("replay")
         yield Figure(
             goal="g6",
@@ -102,7 +102,7 @@ def replayed(setting: Setting) -> Iterator[Figure]:
             bound=3.0,
             stretch=1.5,
             detail=f"{replay_us:.2f} µs an event, {1 / replay_us:.2f} million events/s",
-            limited_by="Python per event: checksum, argument encoding and comparison, matching, the workflow's own call",
+            limited_by="Python per event: checksum, encoding and comparing arguments, matching, the call itself",
         )
     yield _suspensions(setting)
 
@@ -113,7 +113,7 @@ def _suspensions(setting: Setting) -> Figure:
     logs = record(counted, ["r"], steps)
     key = plant(path, counted, logs, queue="held")["r"]
     with ExitStack() as stack:
-        _, replay = _replayer(stack, path, counted, key)
+        replay = _replayer(stack, path, counted, key)
         replay()
     return Figure(
         goal="g6",
@@ -128,20 +128,18 @@ def _suspensions(setting: Setting) -> Figure:
     )
 
 
-def _replayer(
-    stack: ExitStack, path: Path, workflow: Any, key: int
-) -> tuple[fluxo.Engine, Callable[[], None]]:
-    """An engine that leaves the planted run alone, and a function that replays it."""
+def _replayer(stack: ExitStack, path: Path, workflow: Any, key: int) -> Callable[[], None]:
+    """A function that replays the planted run, on an engine that leaves it alone."""
     store: Any = Frozen(path)
     if workflow.is_async:
         opened = stack.enter_context(on_loop(store, queues=("bench",)))
-        return opened.blocking, lambda: _replay_on_loop(opened, workflow, key)
+        return lambda: _replay_on_loop(opened, workflow, key)
     engine = stack.enter_context(fluxo.Engine(store, queues=("bench",)))
-    return engine, lambda: _replay_in_thread(engine, workflow, key)
+    return lambda: _replay_in_thread(engine, workflow, key)
 
 
 def _replay_in_thread(engine: fluxo.Engine, workflow: Any, key: int) -> None:
-    activation: Any = engine._activate(workflow, key, 1, read_history(engine._store, "r", key), 0)
+    activation = _activation(engine, workflow, key)
     activation.execute()
     _check(activation)
 
@@ -150,7 +148,7 @@ def _replay_on_loop(opened: OnLoop, workflow: Any, key: int) -> None:
     engine = opened.blocking
 
     async def whole() -> Any:
-        activation: Any = engine._activate(workflow, key, 1, read_history(engine._store, "r", key), 0)
+        activation = _activation(engine, workflow, key)
         activation.begin()
         await activation._driver
         return activation
@@ -158,10 +156,20 @@ def _replay_on_loop(opened: OnLoop, workflow: Any, key: int) -> None:
     _check(opened.call(whole))
 
 
+def _activation(engine: fluxo.Engine, workflow: Any, key: int) -> Any:
+    node = engine._node
+    return node._activate(workflow, key, 1, read_history(node.core.store, "r", key), 0)
+
+
 def _check(activation: Any) -> None:
     ended = activation.ended
     if type(ended).__name__ != "RunCompleted" or activation.core.committer.appends == 0:
         raise AssertionError(f"the replay ended as {ended!r}")
+
+
+def _reading(connection: sqlite3.Connection, key: int) -> Callable[[], object]:
+    """Only read: all rows of the run by the bare driver."""
+    return lambda: connection.execute(_ROWS, (key,)).fetchall()
 
 
 def _decoding(bodies: list[bytes], step: Any) -> Callable[[], None]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -53,7 +53,7 @@ class Setting:
 
 
 @contextmanager
-def setting(quick: bool) -> Iterator[Setting]:
+def setting(quick: bool) -> Generator[Setting, None, None]:
     """A setting with a fresh directory under the checkout."""
     parent = ROOT / "bench" / ".work"
     parent.mkdir(exist_ok=True)

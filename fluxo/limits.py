@@ -55,6 +55,9 @@ CRASH_LOOP_ALONE_FROM: Final = 2
 CRASH_LOOP_BACKOFF_S: Final = 0.5
 """First back-off of a suspect run; doubles with each takeover."""
 
+CRASH_LOOP_PATIENCE_S: Final = 30.0
+"""How long a rested suspect waits for an idle engine before it runs in company after all."""
+
 PARK_AFTER_S: Final = 1.0
 """A wait that ends sooner than this is not written to the log."""
 
@@ -84,6 +87,9 @@ DRAIN_S: Final = 30.0
 
 IN_PLACE_COMMITS_MAX: Final = 16
 """Steps a lone async run commits in a row before it lets the rest of its event loop have a turn."""
+
+SHUTDOWN_PAUSE_S: Final = 1.0
+"""How long a run rests after one of its steps asked for a shutdown; a step that always does must not spin."""
 
 SYNC_RUNS_MAX: Final = 128
 """Default number of sync runs (one thread each) and of submitted sync steps at once."""

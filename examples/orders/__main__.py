@@ -164,7 +164,8 @@ def _invite(folder: Folder, screen: Screen) -> None:
     """Where the files are, and what to do with them."""
     screen.say(f"\nThe log is {folder.log}")
     screen.say(f"The ledger is {folder.ledger}")
-    screen.say(f"Change a line of the ledger, and: python -m examples.orders --audit {folder.path}")
+    if folder.finished:
+        screen.say(f"Change a line of the ledger, and: python -m examples.orders --audit {folder.path}")
 
 
 if __name__ == "__main__":

@@ -39,6 +39,11 @@ class Folder:
         self.engine_log = self.path / "engine.log"
         self._tally = self.path / "tally.json"
 
+    @property
+    def finished(self) -> bool:
+        """Whether a demo ran to its end here, so that it can be audited."""
+        return self._tally.exists()
+
     def write_tally(self, tally: Tally) -> None:
         """Write the tally."""
         self._tally.write_bytes(msgspec.json.encode(tally))

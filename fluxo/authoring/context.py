@@ -69,6 +69,10 @@ class RunScope(Protocol):
         """``step.submit(…)``."""
         ...
 
+    def about_to_block(self, awaitable: str) -> None:
+        """An async workflow refuses, and names the `awaitable` spelling."""
+        ...
+
     def call_workflow(self, name: str) -> None:
         """A workflow called inside a run; raises until children exist."""
         ...

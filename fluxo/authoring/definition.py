@@ -12,7 +12,7 @@ import inspect
 import typing
 from collections.abc import Callable
 from types import MethodType
-from typing import Any
+from typing import Any, cast
 
 from fluxo.codec.arguments import ArgumentsCodec
 from fluxo.codec.payload import TypeCodec, codec_for
@@ -86,7 +86,7 @@ class Definition:
     __qualname__: str
 
     def _adopt(self, fn: Callable[..., Any], codecs: Codecs | None, bound: Any) -> None:
-        functools.update_wrapper(self, fn)
+        functools.update_wrapper(cast("Callable[..., Any]", self), fn)
         self.fn = fn
         self.bound = bound
         self.codecs = codecs or Codecs(fn)

@@ -30,6 +30,7 @@ def blocking_map(step: Any, iterables: tuple[Iterable[Any], ...], concurrency: i
         if step.is_async:
             raise UsageError(f"{step.where}.map() outside a run: await {step.name}.aio.map(...) instead")
         return [step.invoke(args, {}) for args in calls]
+    scope.about_to_block(f"{step.name}.aio.map(...)")
     futures: list[Future[Any]] = []
     open_: list[Future[Any]] = []
     for args in calls:
@@ -86,6 +87,7 @@ def wait_any(*futures: Future[R]) -> Future[R]:
         raise UsageError("wait_any() needs at least one future")
     scope = active.get(None)
     if scope is not None:
+        scope.about_to_block("fluxo.aio.wait(...)")
         scope.wait_futures(list(futures), 1)
     return next(future for future in futures if future.done())
 

@@ -135,7 +135,7 @@ def _send(run_id: str, name: str, payload: Any) -> None:
 
 def signal(run_id: str, name: str, payload: Any = None) -> None:
     """Send a signal to another run, recorded once; outside a run use ``engine.signal``."""
-    require("signal")
+    require("signal").about_to_block("fluxo.aio.signal(...)")
     _send(check_name("run id", run_id), check_name("signal name", name), payload)
 
 

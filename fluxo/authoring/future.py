@@ -67,5 +67,5 @@ class FinishedFuture(Future[R]):
         return True
 
     def __await__(self) -> Generator[Any, Any, R]:
+        yield from ()
         return self.result()
-        yield

@@ -13,17 +13,16 @@ import typing
 from types import NoneType
 from typing import Any, Final, ForwardRef, NotRequired, Required, TypeVar, get_args, get_origin
 
-__all__ = ["arguments_of", "bare", "hints_of", "substituted"]
+__all__ = ["arguments_of", "bare", "hints_of", "required_of", "substituted"]
 
-_WRAPPERS: Final = frozenset({"Annotated", "ClassVar", "Final", "NotRequired", "ReadOnly", "Required", "InitVar"})
+_WRAPPERS: Final = frozenset({"Annotated", "ClassVar", "Final", "NotRequired", "ReadOnly", "Required"})
 _UNKNOWN: Final = (str, ForwardRef, TypeVar, typing.ParamSpecArgs, typing.ParamSpecKwargs)
 
 
 def bare(annotation: Any) -> Any:
     """The annotation without wrappers, aliases and new types; `Any` if it says nothing that can be resolved."""
     while True:
-        name = getattr(get_origin(annotation), "__name__", None) or getattr(get_origin(annotation), "_name", None)
-        if name in _WRAPPERS and get_args(annotation):
+        if get_args(annotation) and _name_in_typing(get_origin(annotation)) in _WRAPPERS:
             annotation = get_args(annotation)[0]
         elif isinstance(annotation, typing.NewType):
             annotation = annotation.__supertype__
@@ -33,10 +32,17 @@ def bare(annotation: Any) -> Any:
             return NoneType
         elif annotation is typing.LiteralString:
             return str
-        elif getattr(annotation, "_name", None) in ("Final", "ClassVar") and not get_args(annotation):
+        elif _name_in_typing(annotation) in _WRAPPERS:
             return Any
         else:
             return annotation
+
+
+def _name_in_typing(construct: Any) -> str | None:
+    if getattr(construct, "__module__", None) not in ("typing", "typing_extensions"):
+        return None
+    name: str | None = getattr(construct, "_name", None) or getattr(construct, "__name__", None)
+    return name
 
 
 def hints_of(cls: type) -> dict[str, Any]:

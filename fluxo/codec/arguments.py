@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import inspect
 import typing
+from collections.abc import Iterable
 from types import GenericAlias
 from typing import Any, Final
 
 import msgspec
 
-from fluxo.codec.payload import TypeCodec, codec_for, too_large
+from fluxo.codec.payload import codec_for, too_large
 from fluxo.errors import DecodeError, EncodeError, UsageError
 from fluxo.limits import PAYLOAD_BYTES_MAX
 
@@ -37,25 +38,36 @@ class ArgumentsCodec:
     parameter is the object a step method is bound to: it is never encoded, and `encode` gets the other arguments.
     """
 
-    __slots__ = ("_by_name", "_codecs", "_heads", "_needed", "_parameters", "_positional", "_simple", "_variadic")
+    __slots__ = (
+        "_by_name",
+        "_codecs",
+        "_encoders",
+        "_names",
+        "_needed",
+        "_parameters",
+        "_positional",
+        "_templates",
+        "_variadic",
+    )
 
     def __init__(self, signature: inspect.Signature, hints: dict[str, Any], *, skip_self: bool = False) -> None:
         parameters = list(signature.parameters.values())[1 if skip_self else 0 :]
         self._parameters = parameters
+        self._names = tuple(p.name for p in parameters)
         self._codecs = {p.name: codec_for(_annotation(p, hints.get(p.name, Any))) for p in parameters}
+        self._encoders = tuple(codec.encode for codec in self._codecs.values())
         self._positional = sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
         self._by_name = frozenset(p.name for p in parameters if p.kind in _KEYWORDS)
         self._needed = frozenset(p.name for p in parameters if p.default is p.empty and p.kind not in _VARIADIC)
         self._variadic = any(p.kind in _VARIADIC for p in parameters)
-        # How many arguments, all positional, need no binding: none if a keyword is required.
         required = sum(p.name in self._needed for p in parameters[: self._positional])
+        # By the number of arguments, all positional, that make a call without binding: none if a keyword is required.
         simple = not self._variadic and len(self._needed) == required
-        self._simple = range(required, self._positional + 1) if simple else range(0)
-        names = [msgspec.json.encode(p.name) for p in parameters]
-        self._heads = tuple(
-            (p.name, self._codecs[p.name].encode, b"{" + name + b":", b"," + name + b":")
-            for p, name in zip(parameters, names, strict=True)
-        )
+        counts = range(required, self._positional + 1) if simple else ()
+        self._templates = {count: self._template(self._names[:count]) for count in counts}
+
+    def _template(self, names: Iterable[str]) -> bytes:
+        return b"{" + b",".join(msgspec.json.encode(name) + b":%b" for name in names) + b"}"
 
     def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any], where: str) -> bytes:
         """
@@ -66,22 +78,21 @@ class ArgumentsCodec:
             EncodeError: a value is not what its parameter's annotation promises; the path begins with the parameter.
             LimitExceededError: more than PAYLOAD_BYTES_MAX.
         """
-        if kwargs or len(args) not in self._simple:
+        template = self._templates.get(len(args)) if not kwargs else None
+        if template is None:
             return self._encode_bound(self._bound(args, kwargs, where), where)
-        parts: list[bytes] = []
-        name = ""
+        bodies: list[bytes] = []
         try:
-            for value, (name, encode, first, later) in zip(args, self._heads, strict=False):  # noqa: B007
-                parts.append(later if parts else first)
-                parts.append(encode(value, where))
+            for encode, value in zip(self._encoders, args, strict=False):
+                bodies.append(encode(value, where))
         except EncodeError as error:
-            raise _in_parameter(error, name) from None
-        return _joined(parts, where)
+            raise _in_parameter(error, self._names[len(bodies)]) from None
+        return _bounded(template % tuple(bodies), where)
 
     def _bound(self, args: tuple[Any, ...], kwargs: dict[str, Any], where: str) -> dict[str, Any]:
         """The value of each parameter that is given one."""
         if not self._variadic and len(args) <= self._positional and kwargs.keys() <= self._by_name:
-            given = {head[0]: value for head, value in zip(self._heads, args, strict=False)}
+            given = dict(zip(self._names, args, strict=False))
             count = len(given) + len(kwargs)
             given |= kwargs
             if len(given) == count and self._needed <= given.keys():
@@ -93,16 +104,14 @@ class ArgumentsCodec:
             raise UsageError(f"{where}: {error}; the parameters are {signature}") from None
 
     def _encode_bound(self, given: dict[str, Any], where: str) -> bytes:
-        parts: list[bytes] = []
-        for name, encode, first, later in self._heads:
-            if name not in given:
-                continue
-            try:
-                body = encode(given[name], where)
-            except EncodeError as error:
-                raise _in_parameter(error, name) from None
-            parts += (later if parts else first, body)
-        return _joined(parts, where)
+        bodies: dict[str, bytes] = {}
+        for name, encode in zip(self._names, self._encoders, strict=True):
+            if name in given:
+                try:
+                    bodies[name] = encode(given[name], where)
+                except EncodeError as error:
+                    raise _in_parameter(error, name) from None
+        return _bounded(self._template(bodies) % tuple(bodies.values()), where)
 
     def decode(self, body: bytes, where: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """
@@ -170,11 +179,7 @@ def _in_parameter(error: EncodeError, name: str) -> EncodeError:
     return EncodeError(error.where, name + error.path[1:], error.problem, error.cure)
 
 
-def _joined(parts: list[bytes], where: str) -> bytes:
-    if not parts:
-        return b"{}"
-    parts.append(b"}")
-    body = b"".join(parts)
+def _bounded(body: bytes, where: str) -> bytes:
     if len(body) > PAYLOAD_BYTES_MAX:
         raise too_large(where, len(body))
     return body

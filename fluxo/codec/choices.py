@@ -10,31 +10,35 @@ leads anywhere else.
 
 from __future__ import annotations
 
-import operator
 from enum import Enum, Flag
 from functools import cached_property, reduce
 from types import NoneType
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
-from fluxo.codec.containers import fits
+import msgspec
+
+from fluxo.codec.checks import check_union
 from fluxo.codec.scalars import PLAIN
 from fluxo.codec.shape import (
     ANY_KIND,
     ANY_OBJECT,
     Check,
     Shape,
+    exactly,
     kind_of,
     misfit,
     name_of,
-    reachable,
+    type_of,
     unreadable,
+    write,
 )
 from fluxo.codec.tagged import ANY_SHAPE
 from fluxo.errors import DecodeError, EncodeError
 
 __all__ = ["Choice", "EnumShape", "LiteralShape"]
 
-_INT64 = range(-(2**63), 2**63)
+_INT64: Final = range(-(2**63), 2**63)
+_parse: Final = msgspec.json.Decoder().decode
 
 
 class EnumShape(Shape):
@@ -45,25 +49,27 @@ class EnumShape(Shape):
         self.label = name_of(cls)
         self.roots = frozenset({cls})
         members = list(cls.__members__.values())
-        kinds = {type(member.value) for member in members}
+        kinds = {type_of(member._value_) for member in members}
         self._is_flag = issubclass(cls, Flag)
-        self._by_value = kinds == {str} or (kinds == {int} and all(member.value in _INT64 for member in members))
+        self._by_value = kinds == {str} or (kinds == {int} and all(member._value_ in _INT64 for member in members))
         wire_kind = "int" if self._is_flag or (self._by_value and kinds == {int}) else "string"
         self.kinds = frozenset({wire_kind} | ({"~int"} if self._is_flag else set()))
         self._members: dict[Any, Enum] = (
-            {member.value: member for member in members} if self._by_value else dict(cls.__members__)
+            {member._value_: member for member in members} if self._by_value else dict(cls.__members__)
         )
         self._wire_type = int if wire_kind == "int" else str
 
     @property
     def native(self) -> Any:
-        return self.cls if self._by_value and not self._is_flag else None
+        # A class may show another value than it stores; msgspec would write the shown one.
+        honest = all(member.value is member._value_ for member in self._members.values())
+        return self.cls if self._by_value and honest and not self._is_flag else None
 
     def ordinary(self) -> Check:
         return self.cls
 
     def lower(self, value: Any, depth: int) -> Any:
-        if type(value) is not self.cls:
+        if type_of(value) is not self.cls:
             raise misfit(value, self)
         if self._is_flag:
             return PLAIN[int].lower(value._value_, depth)
@@ -72,7 +78,7 @@ class EnumShape(Shape):
     def lift(self, wire: Any) -> Any:
         if self._is_flag:
             return self.cls(PLAIN[int].lift(wire))
-        member = self._members.get(wire) if type(wire) is self._wire_type else None
+        member = self._members.get(wire) if type_of(wire) is self._wire_type else None
         if member is None:
             raise DecodeError("", f" is no member of {self.label}")
         return member
@@ -83,29 +89,33 @@ class LiteralShape(Shape):
 
     def __init__(self, values: tuple[Any, ...]) -> None:
         self.label = f"Literal[{', '.join(map(repr, values))}]"
-        self.roots = frozenset(map(type, values))
-        self._native = all(type(value) in (str, NoneType) or _is_short(value) for value in values)
+        self.roots = frozenset(map(type_of, values))
+        self._native = all(type_of(value) in (str, NoneType) or _is_short(value) for value in values)
         self._values = values
-        self._wires: dict[Any, Any] = {(type(value), value): _literal_wire(value) for value in values}
-        self._by_wire = {_key(wire): value for (_, value), wire in self._wires.items()}
+        self._wires: dict[Any, Any] = {(type_of(value), value): _literal_wire(value) for value in values}
+        self._by_wire = {_key(_parse(write(wire))): value for (_, value), wire in self._wires.items()}
         self.kinds = frozenset(map(kind_of, self._wires.values()))
 
     @property
     def native(self) -> Any:
-        return Literal[self._values] if self._native else None  # pyright: ignore[reportInvalidTypeArguments]
+        return Literal[self._values] if self._native else None
 
     def ordinary(self) -> Check:
-        kinds, known = self.roots or frozenset(), self._wires
-        return lambda value: type(value) in kinds and (type(value), value) in known
+        roots, known = self.roots or frozenset(), self._wires
+
+        def test(value: Any) -> bool:
+            return type_of(value) in roots and (type_of(value), value) in known
+
+        return test
 
     def lower(self, value: Any, depth: int) -> Any:
-        if type(value) not in (self.roots or ()):
+        if type_of(value) not in (self.roots or ()):
             raise misfit(value, self)
-        if (type(value), value) not in self._wires:
+        if (type_of(value), value) not in self._wires:
             raise EncodeError(
                 "", "", f"is none of {self.label}", "hand over a promised value, or add it to the annotation"
             )
-        return self._wires[type(value), value]
+        return self._wires[type_of(value), value]
 
     def lift(self, wire: Any) -> Any:
         try:
@@ -115,21 +125,21 @@ class LiteralShape(Shape):
 
 
 def _is_short(value: Any) -> bool:
-    return type(value) is int and value in _INT64
+    return type_of(value) is int and value in _INT64
 
 
 def _literal_wire(value: Any) -> Any:
     if isinstance(value, Enum):
-        return {"~member": [name_of(type(value)), value.name]}
+        return {"~member": [name_of(type_of(value)), value.name]}
     return ANY_SHAPE.lower(value, 0)
 
 
 def _key(wire: Any) -> Any:
     """A wire as a dict key that tells 1 from True."""
-    if type(wire) is not dict:
-        return type(wire), wire
-    ((tag, inner),) = wire.items()  # pyright: ignore[reportUnknownVariableType]
-    return tag, tuple(inner) if type(inner) is list else inner  # pyright: ignore[reportUnknownArgumentType]
+    if type_of(wire) is not dict:
+        return type_of(wire), wire
+    ((tag, inner),) = wire.items()
+    return tag, tuple(inner) if type_of(inner) is list else inner
 
 
 class Choice(Shape):
@@ -144,9 +154,9 @@ class Choice(Shape):
 
     @cached_property
     def members(self) -> dict[str, Shape]:
-        """By label, in an order that does not depend on how the annotation was spelled: floats, which widen, last."""
+        """By label, in an order that does not depend on how the annotation was spelled."""
         members: dict[str, Shape] = {}
-        for part in sorted(_flat(self.parts), key=_precedence):
+        for part in sorted(_flat(self.parts), key=lambda part: part.label):
             label = part.label
             if label in members and part.roots:
                 label = f"{min(root.__module__ for root in part.roots)}.{label}"
@@ -213,42 +223,50 @@ class Choice(Shape):
         odd = any(kind[:1] == "~" and kind != ANY_OBJECT for kind in self.kinds)
         if None in natives or (odd and "object" in self.kinds):
             return None
-        return reduce(operator.or_, natives)
+        return reduce(_either, natives)
 
     def ordinary(self) -> Check:
         checks = {root: part.ordinary() for part in self.members.values() for root in part.roots or ()}
-        return lambda value: fits(checks.get(type(value)), value)
+        return check_union(checks)
 
     def lower(self, value: Any, depth: int) -> Any:
-        candidates = self._by_root.get(type(value)) or self._by_root[None]
-        for label, member in candidates:
-            try:
-                wire = member.lower(value, depth)
-            except EncodeError:
-                if len(candidates) == 1:
-                    raise
-            else:
-                return [label, wire] if label in self.labelled else wire
+        candidates = self._by_root.get(type_of(value)) or self._by_root[None]
         if not candidates:
             raise misfit(value, self)
-        problem = f"is {name_of(type(value))}, but fits no member of {self.label}"
+        if len(candidates) == 1:
+            ((label, member),) = candidates
+            wire = member.lower(value, depth)
+            return [label, wire] if label in self.labelled else wire
+        # A member that takes the value as it is goes before one that would widen an int inside it.
+        for each in (exactly(depth), depth):
+            for label, member in candidates:
+                try:
+                    wire = member.lower(value, each)
+                except EncodeError:
+                    continue
+                return [label, wire] if label in self.labelled else wire
+        problem = f"is {name_of(type_of(value))}, but fits no member of {self.label}"
         raise EncodeError("", "", problem, "check its parts against the annotation")
 
     def lift(self, wire: Any) -> Any:
         by_kind = self._by_kind
         kind = kind_of(wire)
         member = by_kind.get(kind)
-        if member is None and type(wire) is dict:
+        if member is None and type_of(wire) is dict:
             member = by_kind.get(ANY_OBJECT)
         if member is None and kind == "int":
             member = by_kind.get("float")
         if member is not None:
             return member.lift(wire)
-        if kind == "array" and self.labelled and len(wire) == 2 and type(wire[0]) is str:
+        if kind == "array" and self.labelled and len(wire) == 2 and type_of(wire[0]) is str:
             member = self.members.get(wire[0]) if wire[0] in self.labelled else None
             if member is not None:
                 return member.lift(wire[1])
         raise unreadable(wire, self)
+
+
+def _either(first: Any, second: Any) -> Any:
+    return first | second
 
 
 def _flat(parts: tuple[Shape, ...]) -> list[Shape]:
@@ -256,10 +274,6 @@ def _flat(parts: tuple[Shape, ...]) -> list[Shape]:
     for part in parts:
         flat += _flat(part.parts) if isinstance(part, Choice) else [part]
     return flat
-
-
-def _precedence(member: Shape) -> tuple[bool, str]:
-    return any(shape.roots is not None and float in shape.roots for shape in reachable(member)), member.label
 
 
 def _conflict(first: frozenset[str], second: frozenset[str]) -> bool:

@@ -48,12 +48,11 @@ _CONCRETE: Final = (list, tuple, set, frozenset, dict)
 
 
 def compile_annotation(annotation: Any) -> Shape:
-    """
-    The shape of an annotation. Never raises: what names no data becomes a shape that refuses every value.
-    """
+    """The shape of an annotation. Never raises: what names no data becomes a shape that refuses every value."""
     try:
         return _Compiler().shape(annotation)
-    except RecursionError:
+    except Exception:
+        # A class that defends itself against being looked at, or an alias that only stands for itself.
         return Unsupported(str(annotation))
 
 
@@ -125,7 +124,7 @@ class _Compiler:
     def _tuple(self, annotation: Any, args: _Args) -> Shape:
         if len(args) == 2 and args[1] is Ellipsis:
             return Items(tuple, self.shape(args[0]))
-        unpacked = any(get_origin(arg) is typing.Unpack or getattr(arg, "__unpacked__", False) for arg in args)
+        unpacked = any(_is_unpacked(arg) for arg in args)
         if unpacked or annotation in (tuple, typing.Tuple):  # noqa: UP006 - the bare form, as users may write it
             return Items(tuple, ANY_SHAPE)
         return Fixed(tuple(self.shape(arg) for arg in args))
@@ -133,7 +132,7 @@ class _Compiler:
     def _class(self, annotation: Any, cls: Any, args: _Args) -> Shape:
         if issubclass(cls, enum.Enum):
             return EnumShape(cls)
-        build = self._keys if issubclass(cls, dict) and hasattr(cls, "__total__") else self._record  # pyright: ignore
+        build = self._keys if dict in cls.__mro__ and hasattr(cls, "__total__") else self._record
         return self._recursive(annotation, cls.__qualname__, lambda: build(cls, args))
 
     def _keys(self, cls: Any, args: _Args) -> Shape:
@@ -162,3 +161,8 @@ class _Compiler:
         if any(isinstance(part, Unsupported) for part in reachable(shape)):
             return Foreign(annotation, shape.label)
         return shape
+
+
+def _is_unpacked(argument: Any) -> bool:
+    origin: Any = get_origin(argument)
+    return origin is typing.Unpack or getattr(argument, "__unpacked__", False)

@@ -12,6 +12,8 @@ from __future__ import annotations
 from types import GenericAlias
 from typing import Any
 
+from fluxo.codec.checks import all_fit, check_dict, check_items
+from fluxo.codec.scalars import PLAIN
 from fluxo.codec.shape import (
     ANY_OBJECT,
     Check,
@@ -20,24 +22,20 @@ from fluxo.codec.shape import (
     lift_items,
     lower_items,
     misfit,
+    type_of,
     unreadable,
     within,
 )
 from fluxo.codec.tagged import lift_distinct, lift_object, lift_pairs, lower_object, lower_pairs, sort_wires
 from fluxo.errors import DecodeError, EncodeError
 
-__all__ = ["Dict", "Fixed", "Items", "Tagged", "fits"]
-
-
-def fits(check: Check, value: Any) -> bool:
-    """Whether a value is ordinary."""
-    return type(value) is check if isinstance(check, type) else check is not None and check(value)
+__all__ = ["Dict", "Fixed", "Items", "Tagged"]
 
 
 class Items(Shape):
     """Any number of items of one shape: list, tuple, set or frozenset."""
 
-    def __init__(self, kind: type, item: Shape) -> None:
+    def __init__(self, kind: Any, item: Shape) -> None:
         self.kind = kind
         self.item = item
         dots = ", ..." if kind is tuple else ""
@@ -57,27 +55,17 @@ class Items(Shape):
     def ordinary(self) -> Check:
         if self._is_set:
             return None
-        kind, check = self.kind, self.item.ordinary()
-        if isinstance(check, type):
-            only = {check}
-
-            def alike(value: Any) -> bool:
-                return type(value) is kind and {*map(type, value)} <= only
-
-            return alike
-        if check is None:
-            return None
-        test = check
-        return lambda value: type(value) is kind and all(map(test, value))
+        check = self.item.ordinary()
+        return None if check is None else check_items(self.kind, check)
 
     def lower(self, value: Any, depth: int) -> Any:
-        if type(value) is not self.kind:
+        if type_of(value) is not self.kind:
             raise misfit(value, self)
         wires = lower_items(value, self.item.lower, depth)
         return sort_wires(wires) if self._is_set else wires
 
     def lift(self, wire: Any) -> Any:
-        if type(wire) is not list:
+        if type_of(wire) is not list:
             raise unreadable(wire, self)
         if self._is_set:
             return lift_distinct(self.kind, wire, self.item.lift)
@@ -102,33 +90,37 @@ class Fixed(Shape):
         checks = [part.ordinary() for part in self.parts]
         if None in checks:
             return None
-        count = len(checks)
-        return lambda value: type(value) is tuple and len(value) == count and all(map(fits, checks, value))
+        count, all_ordinary = len(checks), all_fit(checks)
+
+        def test(value: Any) -> bool:
+            return type_of(value) is tuple and len(value) == count and all_ordinary(value)
+
+        return test
 
     def lower(self, value: Any, depth: int) -> Any:
-        if type(value) is not tuple:
+        if type_of(value) is not tuple:
             raise misfit(value, self)
-        if len(value) != len(self.parts):  # pyright: ignore[reportUnknownArgumentType]
-            problem = f"is a tuple of {len(value)}, promised is {self.label}"  # pyright: ignore
+        if len(value) != len(self.parts):
+            problem = f"is a tuple of {len(value)}, promised is {self.label}"
             raise EncodeError("", "", problem, "hand over as many items as the annotation promises")
         wires: list[Any] = []
         try:
-            for part, item in zip(self.parts, value, strict=True):  # pyright: ignore[reportUnknownArgumentType]
-                wires.append(part.lower(item, depth))  # noqa: PERF401 - the length is the index if it fails
+            for part, item in zip(self.parts, value, strict=True):
+                wires.append(part.lower(item, depth))
         except EncodeError as error:
             within(error, f"[{len(wires)}]")
             raise
         return wires
 
     def lift(self, wire: Any) -> Any:
-        if type(wire) is not list:
+        if type_of(wire) is not list:
             raise unreadable(wire, self)
-        if len(wire) != len(self.parts):  # pyright: ignore[reportUnknownArgumentType]
-            raise DecodeError("", f" holds {len(wire)} items, which is no {self.label}")  # pyright: ignore
+        if len(wire) != len(self.parts):
+            raise DecodeError("", f" holds {len(wire)} items, which is no {self.label}")
         values: list[Any] = []
         try:
-            for part, item in zip(self.parts, wire, strict=True):  # pyright: ignore[reportUnknownArgumentType]
-                values.append(part.lift(item))  # noqa: PERF401 - the length is the index if it fails
+            for part, item in zip(self.parts, wire, strict=True):
+                values.append(part.lift(item))
         except DecodeError as error:
             within(error, f"[{len(values)}]")
             raise
@@ -142,7 +134,7 @@ class Dict(Shape):
         self.label = f"dict[{key.label}, {value.label}]"
         self.roots = frozenset({dict})
         self.parts = (key, value)
-        self._is_object = key.roots == {str} and key.native is str
+        self._is_object = key is PLAIN[str]
         self.kinds = frozenset({"object", ANY_OBJECT} if self._is_object else {"~dict"})
 
     @property
@@ -152,34 +144,23 @@ class Dict(Shape):
 
     def ordinary(self) -> Check:
         check = self.parts[1].ordinary()
-        if check is None:
-            return None
-
-        def test(value: Any) -> bool:
-            if type(value) is not dict or not {*map(type, value)} <= _STR_ONLY:  # pyright: ignore
-                return False
-            return all(fits(check, item) for item in value.values())  # pyright: ignore
-
-        return test
+        return None if check is None else check_dict(check)
 
     def lower(self, value: Any, depth: int) -> Any:
-        if type(value) is not dict:
+        if type_of(value) is not dict:
             raise misfit(value, self)
         key, item = self.parts
         if self._is_object:
-            return lower_object(value, item.lower, depth)  # pyright: ignore[reportUnknownArgumentType]
-        return {"~dict": lower_pairs(value.items(), key.lower, item.lower, depth)}  # pyright: ignore
+            return lower_object(value, item.lower, depth)
+        return {"~dict": lower_pairs(value.items(), key.lower, item.lower, depth)}
 
     def lift(self, wire: Any) -> Any:
         key, item = self.parts
-        if self._is_object and type(wire) is dict:
+        if self._is_object and type_of(wire) is dict:
             return lift_object(wire, item.lift)
         if kind_of(wire) != "~dict" or self._is_object:
             raise unreadable(wire, self)
         return lift_pairs(wire["~dict"], key.lift, item.lift)
-
-
-_STR_ONLY = {str}
 
 
 class Tagged(Shape):

@@ -40,9 +40,10 @@ def decode_event(body: bytes) -> Event:
         version = body[0] if body else "missing"
         raise DecodeError("event", f"format version {version}, this fluxo reads version {VERSION}")
     try:
-        return _decode(body[1:])
+        event: Event = _decode(body[1:])
     except (msgspec.DecodeError, UnicodeDecodeError, OverflowError, RecursionError) as error:
         raise DecodeError("event", f"not readable ({type(error).__name__})") from error
+    return event
 
 
 def tag_of(body: bytes) -> int:

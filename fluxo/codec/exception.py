@@ -14,7 +14,7 @@ from __future__ import annotations
 import builtins
 import sys
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from fluxo.codec.records import slots_of
 from fluxo.errors import DecodeError
@@ -72,8 +72,9 @@ def state_of(error: BaseException, part: Callable[[BaseException], Any]) -> dict
             continue
     state: dict[str, Any] = {"args": attribute_of(error, "args"), "dict": attributes}
     if isinstance(error, BaseExceptionGroup):
-        state["args"] = (error.message,)
-        state["group"] = [part(each) for each in error.exceptions]  # pyright: ignore[reportUnknownVariableType]
+        group = cast(BaseExceptionGroup[BaseException], error)
+        state["args"] = (group.message,)
+        state["group"] = [part(each) for each in group.exceptions]
     if isinstance(error, OSError):
         # With a file name, the arguments that made it are more than its args.
         state["made"] = OSError.__reduce__(error)[1]

@@ -138,8 +138,8 @@ class _Recorder:
 
     def _state(self, error: BaseException, above: frozenset[int]) -> bytes | None:
         """The encoded state, None if the error would not come back as it is."""
-        cls = type(error)
-        if "<locals>" in cls.__qualname__ or class_of(cls.__module__, cls.__qualname__, self._where) is not cls:
+        cls = class_of(type(error).__module__, type(error).__qualname__, self._where)
+        if cls is not type(error):
             return None
         state, copy = ANY.roundtrip(state_of(error, lambda each: self._part(each, above)), self._where)
         if len(state) > self._state_bytes_left:

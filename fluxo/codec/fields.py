@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from fluxo.codec.annotations import arguments_of, hints_of, substituted
+from fluxo.codec.shape import type_of
 
 __all__ = ["Described", "described", "is_model", "msgspec_agrees", "resolved_hints"]
 
@@ -39,13 +40,13 @@ def described(cls: Any, args: tuple[Any, ...]) -> list[Described] | None:
     """The fields of a Struct, dataclass, attrs class, pydantic model or NamedTuple; None for any other class."""
     if issubclass(cls, msgspec.Struct):
         return _of_struct(cls, resolved_hints(cls, args))
-    if dataclasses.is_dataclass(cls):
+    if hasattr(cls, "__dataclass_fields__"):
         return _of_dataclass(cls, resolved_hints(cls, args))
     if hasattr(cls, "__attrs_attrs__"):
         return _of_attrs(cls, resolved_hints(cls, args))
     if is_model(cls):
         return _of_model(cls)
-    if issubclass(cls, tuple) and hasattr(cls, "_field_defaults"):  # pyright: ignore[reportUnknownArgumentType]
+    if tuple in cls.__mro__ and hasattr(cls, "_field_defaults"):  # pyright: ignore[reportUnknownArgumentType]
         return _of_named_tuple(cls, resolved_hints(cls, args))
     return None
 
@@ -91,7 +92,7 @@ def _struct_default(default: Any) -> Callable[[], Any] | None:
     if default is msgspec.NODEFAULT:
         return None
     # msgspec.structs.fields would tell, but it gives up where one annotation cannot be resolved.
-    kind = type(default)
+    kind = type_of(default)
     if kind.__qualname__ == "Factory" and kind.__module__.startswith("msgspec"):
         factory: Callable[[], Any] = default.factory
         return factory

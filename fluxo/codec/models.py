@@ -17,7 +17,7 @@ from typing import Any
 
 from fluxo.codec.records import Field, Record, make, restore
 from fluxo.codec.scalars import PLAIN
-from fluxo.codec.shape import ANY_OBJECT, Shape, name_of
+from fluxo.codec.shape import ANY_OBJECT, Shape, name_of, type_of
 from fluxo.codec.tagged import ANY_SHAPE
 from fluxo.errors import EncodeError
 
@@ -47,15 +47,15 @@ class Foreign(Shape):
         try:
             text = self._adapter.dump_json(value, round_trip=True, warnings="error").decode()
             same = self._adapter.validate_json(text)
-            if type(same) is type(value) and same == value:
+            if type(same) is type_of(value) and same == value:
                 return {"~foreign": PLAIN[str].lower(text, depth)}
         except Exception as error:
-            problem = f"is {name_of(type(value))}, which pydantic cannot write and read ({type(error).__name__})"
+            problem = f"is {name_of(type_of(value))}, which pydantic cannot write and read ({type(error).__name__})"
             raise EncodeError("", "", problem, cure) from None
-        raise EncodeError("", "", f"is {name_of(type(value))}, which pydantic would read back otherwise", cure)
+        raise EncodeError("", "", f"is {name_of(type_of(value))}, which pydantic would read back otherwise", cure)
 
     def lift(self, wire: Any) -> Any:
-        if type(wire) is dict and wire.keys() == {"~foreign"}:
+        if type_of(wire) is dict and wire.keys() == {"~foreign"}:
             return self._adapter.validate_json(wire["~foreign"])
         return ANY_SHAPE.lift(wire)
 

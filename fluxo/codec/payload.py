@@ -14,7 +14,6 @@ from typing import Any, Final
 import msgspec
 
 from fluxo.codec.compile import compile_annotation
-from fluxo.codec.containers import fits
 from fluxo.codec.records import StructRecord
 from fluxo.codec.scalars import ATOMS
 from fluxo.codec.shape import Check, Shape, reachable, write
@@ -50,7 +49,7 @@ class TypeCodec:
 
     def encode(self, value: Any, where: str) -> bytes:
         """
-        The stored form of `value`; `where` names the step or workflow in errors. Equal values give equal bytes.
+        The stored form of `value`, the same in every process; `where` names the step or workflow in errors.
 
         Raises:
             EncodeError: not exactly what the annotation promises, with the path inside the value.
@@ -80,7 +79,8 @@ class TypeCodec:
         if self._read is not None:
             try:
                 return self._read(body)
-            except Exception:  # noqa: S110 - an odd value, or garbage; the shape tells which
+            except Exception:
+                # An odd value, or garbage: the shape tells which.
                 pass
         try:
             return self._shape.lift(_parse(body))
@@ -103,6 +103,14 @@ class TypeCodec:
         body = self.encode(value, where)
         if type(value) in self._atoms:
             return body, value
+        if self._read is not None:
+            try:
+                copy = self._read(body)
+                if write(copy) == body:
+                    return body, copy
+            except Exception:
+                # An odd value: the long way tells.
+                pass
         try:
             copy = self.decode(body, where)
         except DecodeError as error:
@@ -135,8 +143,6 @@ class TypeCodec:
     def _is_form(self, body: bytes, copy: Any) -> bool:
         """Whether `body` is the stored form of `copy`: then it tells value and type of everything inside."""
         try:
-            if self._read is not None and write(copy) == body:
-                return True
             return write(self._shape.lower(copy, 0)) == body
         except Exception:
             return False

@@ -15,15 +15,20 @@ import inspect
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import msgspec
 
-from fluxo.codec.containers import fits
-from fluxo.codec.shape import ANY_OBJECT, Check, Shape, misfit, name_of, step_of, unreadable, within
+from fluxo.codec.checks import check_instance, check_keys, check_values
+from fluxo.codec.shape import ANY_OBJECT, Check, Shape, misfit, name_of, step_of, type_of, unreadable, within
 from fluxo.errors import DecodeError, EncodeError
 
 __all__ = ["Field", "Keys", "Record", "Row", "StructRecord", "extra_state", "make", "restore", "slots_of"]
+
+
+# A subclass may have replaced them.
+_new_tuple = cast(Any, tuple).__new__
+_iterate = cast(Any, tuple).__iter__
 
 
 class Field(NamedTuple):
@@ -49,7 +54,7 @@ def slots_of(cls: type) -> list[str]:
 
 def extra_state(value: Any, known: frozenset[str], spare_slots: tuple[str, ...]) -> str | None:
     """The name of an attribute that is no field, None if there is none. Caches of properties are not state."""
-    cls = type(value)
+    cls = type_of(value)
     for name in getattr(value, "__dict__", ()):
         if name in known or name == "__orig_class__":
             continue
@@ -58,7 +63,7 @@ def extra_state(value: Any, known: frozenset[str], spare_slots: tuple[str, ...])
     return next((name for name in spare_slots if hasattr(value, name)), None)
 
 
-def make(cls: type) -> Any:
+def make(cls: Any) -> Any:
     """An instance without state, made by nothing but `object`."""
     return object.__new__(cls)
 
@@ -74,7 +79,7 @@ class Record(Shape):
 
     kinds = frozenset({"object"})
 
-    def __init__(self, cls: type, fields: tuple[Field, ...], *, native: bool) -> None:
+    def __init__(self, cls: Any, fields: tuple[Field, ...], *, native: bool) -> None:
         self.cls = cls
         self.label = name_of(cls)
         self.roots = frozenset({cls})
@@ -93,30 +98,12 @@ class Record(Shape):
 
     def ordinary(self) -> Check:
         checks = [part.ordinary() for part in self.parts]
-        cls, names = self.cls, [field.name for field in self.fields]
-        in_dict = self._has_dict and not set(slots_of(cls)) & self._names
-        if None in checks or (self._has_dict and not in_dict):
+        names = [field.name for field in self.fields]
+        if None in checks:
             return None
-        exact = all(isinstance(check, type) for check in checks)
-        read = self._reader(names)
-
-        def alike(value: Any) -> bool:
-            if type(value) is not cls:
-                return False
-            if in_dict:
-                state = value.__dict__
-                return [*state] == names and [*map(type, state.values())] == checks
-            return [*map(type, read(value))] == checks
-
-        def each(value: Any) -> bool:
-            if type(value) is not cls:
-                return False
-            if in_dict:
-                state = value.__dict__
-                return [*state] == names and all(map(fits, checks, state.values()))
-            return all(map(fits, checks, read(value)))
-
-        return alike if exact else each
+        if not self._has_dict:
+            return check_values(self.cls, self._reader(names), checks)
+        return None if self._names & set(slots_of(self.cls)) else check_instance(self.cls, names, checks)
 
     def _reader(self, names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
         """All fields at once; AttributeError when one is not set."""
@@ -125,7 +112,7 @@ class Record(Shape):
         return lambda value: tuple(getattr(value, name) for name in names)
 
     def lower(self, value: Any, depth: int) -> Any:
-        if type(value) is not self.cls:
+        if type_of(value) is not self.cls:
             raise misfit(value, self)
         extra = extra_state(value, self._names, self._spare_slots)
         if extra is not None:
@@ -146,7 +133,7 @@ class Record(Shape):
         return wires
 
     def lift(self, wire: Any) -> Any:
-        if type(wire) is not dict:
+        if type_of(wire) is not dict:
             raise unreadable(wire, self)
         values: list[tuple[str, Any]] = []
         for name, shape, default in self.fields:
@@ -172,7 +159,7 @@ class Record(Shape):
 class StructRecord(Record):
     """A msgspec.Struct. Its constructor runs `__post_init__`, so that the codec verifies values that have one."""
 
-    def __init__(self, cls: type[msgspec.Struct], fields: tuple[Field, ...], *, native: bool) -> None:
+    def __init__(self, cls: Any, fields: tuple[Field, ...], *, native: bool) -> None:
         self.runs_code = hasattr(cls, "__post_init__")
         super().__init__(cls, fields, native=native and not self.runs_code and cls.__dictoffset__ == 0)
         self._spare_slots = ()
@@ -182,7 +169,7 @@ class StructRecord(Record):
         return msgspec.structs.astuple
 
     def lift(self, wire: Any) -> Any:
-        if self._forbids and type(wire) is dict and not wire.keys() <= self._names:  # pyright: ignore
+        if self._forbids and type_of(wire) is dict and not wire.keys() <= self._names:
             raise DecodeError("", f" has fields that {self.label} forbids")
         return super().lift(wire)
 
@@ -195,7 +182,7 @@ class Row(Shape):
 
     kinds = frozenset({"array"})
 
-    def __init__(self, cls: type, fields: tuple[Field, ...]) -> None:
+    def __init__(self, cls: Any, fields: tuple[Field, ...]) -> None:
         self.cls = cls
         self.label = name_of(cls)
         self.roots = frozenset({cls})
@@ -208,22 +195,18 @@ class Row(Shape):
         return self.cls if plain and all(part.native is not None for part in self.parts) else None
 
     def ordinary(self) -> Check:
-        cls, checks = self.cls, [part.ordinary() for part in self.parts]
-        if None in checks:
-            return None
-        if all(isinstance(check, type) for check in checks):
-            return lambda value: type(value) is cls and [*map(type, value)] == checks
-        return lambda value: type(value) is cls and all(map(fits, checks, value))
+        checks = [part.ordinary() for part in self.parts]
+        return None if None in checks else check_values(self.cls, tuple, checks)
 
     def lower(self, value: Any, depth: int) -> Any:
-        if type(value) is not self.cls:
+        if type_of(value) is not self.cls:
             raise misfit(value, self)
         extra = extra_state(value, frozenset(), ())
         if extra is not None:
             problem = f"is an attribute but no field of {self.label}"
             raise EncodeError("", step_of(extra, 0), problem, "make it a field, or a dataclass")
         wires: list[Any] = []
-        for field, item in zip(self.fields, tuple.__iter__(value), strict=True):
+        for field, item in zip(self.fields, _iterate(value), strict=True):
             try:
                 wires.append(field.shape.lower(item, depth))
             except EncodeError as error:
@@ -232,11 +215,11 @@ class Row(Shape):
         return wires
 
     def lift(self, wire: Any) -> Any:
-        if type(wire) is not list:
+        if type_of(wire) is not list:
             raise unreadable(wire, self)
         values: list[Any] = []
         for index, (name, shape, default) in enumerate(self.fields):
-            if index < len(wire):  # pyright: ignore[reportUnknownArgumentType]
+            if index < len(wire):
                 try:
                     values.append(shape.lift(wire[index]))
                 except DecodeError as error:
@@ -246,7 +229,7 @@ class Row(Shape):
                 values.append(default())
             else:
                 raise DecodeError("", f".{name} is missing, and {self.label} has no default for it")
-        return tuple.__new__(self.cls, values)
+        return _new_tuple(self.cls, values)
 
 
 class Keys(Shape):
@@ -270,26 +253,19 @@ class Keys(Shape):
         checks = {name: shape.ordinary() for name, shape in self.items.items()}
         if None in checks.values():
             return None
-        known, required = checks.keys(), self.required
-
-        def check(value: Any) -> bool:
-            if type(value) is not dict or not required <= value.keys() <= known:  # pyright: ignore
-                return False
-            return all(type(key) is str and fits(checks[key], item) for key, item in value.items())  # pyright: ignore
-
-        return check
+        return check_keys(checks, self.required)
 
     def lower(self, value: Any, depth: int) -> Any:
-        if type(value) is not dict:
+        if type_of(value) is not dict:
             raise misfit(value, self)
-        missing = sorted(self.required - value.keys())  # pyright: ignore[reportUnknownArgumentType]
+        missing = sorted(self.required - value.keys())
         if missing:
             problem = f"is a key that {self.label} requires and that is missing"
             raise EncodeError("", f".{missing[0]}", problem, "set it, or declare it NotRequired")
         wires: dict[str, Any] = {}
-        for key, item in value.items():  # pyright: ignore[reportUnknownVariableType]
+        for key, item in value.items():
             try:
-                if type(key) is not str or key not in self.items:
+                if type_of(key) is not str or key not in self.items:
                     problem = f"is a key that {self.label} does not declare"
                     raise EncodeError("", "", problem, "declare it, or leave it out")
                 wires[key] = self.items[key].lower(item, depth)
@@ -299,10 +275,10 @@ class Keys(Shape):
         return wires
 
     def lift(self, wire: Any) -> Any:
-        if type(wire) is not dict:
+        if type_of(wire) is not dict:
             raise unreadable(wire, self)
         values: dict[str, Any] = {}
-        for key, item in wire.items():  # pyright: ignore[reportUnknownVariableType]
+        for key, item in wire.items():
             if key in self.items:
                 try:
                     values[key] = self.items[key].lift(item)

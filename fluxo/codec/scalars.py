@@ -14,12 +14,12 @@ import sys
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from types import NoneType
-from typing import Any, Final
+from typing import Any, Final, cast
 from uuid import UUID
 
 import msgspec
 
-from fluxo.codec.shape import Check, Shape, kind_of, misfit, unreadable, within
+from fluxo.codec.shape import Check, Shape, kind_of, misfit, type_of, unreadable, within
 from fluxo.errors import DecodeError, EncodeError
 
 __all__ = ["ATOMS", "PLAIN", "SCALARS", "TEXTS", "Scalar", "Text"]
@@ -31,7 +31,7 @@ _INT_BITS_MAX: Final = 2_000
 class Scalar(Shape):
     """A value of exactly one class that JSON, too, knows: None, bool, and the base of the others."""
 
-    def __init__(self, kind: type, json_kind: str) -> None:
+    def __init__(self, kind: Any, json_kind: str) -> None:
         self.kind = kind
         self.label = "None" if kind is NoneType else kind.__name__
         self.tag = f"~{self.label}"
@@ -43,24 +43,29 @@ class Scalar(Shape):
         return self.kind
 
     def ordinary(self) -> Check:
-        return self.kind
+        kind: type = self.kind
+        return kind
 
     def lower(self, value: Any, depth: int) -> Any:
-        if type(value) is not self.kind:
+        if type_of(value) is not self.kind:
             raise misfit(value, self)
         return value
 
     def lift(self, wire: Any) -> Any:
-        if type(wire) is not self.kind:
+        if type_of(wire) is not self.kind:
             raise unreadable(wire, self)
         return wire
+
+    def untag(self, inner: Any) -> Any:
+        """The value of what stands under its tag."""
+        return self.lift(inner)
 
 
 class _Str(Scalar):
     """Text; lone surrogates are not text in any encoding."""
 
     def lower(self, value: Any, depth: int) -> Any:
-        if type(value) is not str:
+        if type_of(value) is not str:
             raise misfit(value, self)
         if not value.isascii():
             try:
@@ -79,19 +84,19 @@ class _Int(Scalar):
         self.kinds = frozenset({"int", self.tag})
 
     def lower(self, value: Any, depth: int) -> Any:
-        if type(value) is not int:
+        if type_of(value) is not int:
             raise misfit(value, self)
         return value if value.bit_length() <= _INT_BITS_MAX else {self.tag: hex(value)}
 
     def lift(self, wire: Any) -> Any:
-        if type(wire) is int:
+        if type_of(wire) is int:
             return wire
         if kind_of(wire) != self.tag:
             raise unreadable(wire, self)
         return self.untag(wire[self.tag])
 
     def untag(self, inner: Any) -> int:
-        if type(inner) is not str:
+        if type_of(inner) is not str:
             raise unreadable(inner, self)
         return int(inner, 16)
 
@@ -107,9 +112,9 @@ class _Float(Scalar):
         return _is_finite
 
     def lower(self, value: Any, depth: int) -> Any:
-        if type(value) is int:
+        if type_of(value) is int and depth >= 0:
             value = self._widened(value)
-        elif type(value) is not float:
+        elif type_of(value) is not float:
             raise misfit(value, self)
         return value if math.isfinite(value) else {self.tag: repr(value)}
 
@@ -124,9 +129,9 @@ class _Float(Scalar):
         return widened
 
     def lift(self, wire: Any) -> Any:
-        if type(wire) is float:
+        if type_of(wire) is float:
             return wire
-        if type(wire) is int:
+        if type_of(wire) is int:
             return float(wire)
         if kind_of(wire) != self.tag:
             raise unreadable(wire, self)
@@ -139,7 +144,7 @@ class _Float(Scalar):
 
 
 def _is_finite(value: Any) -> bool:
-    return type(value) is float and value - value == 0.0
+    return type_of(value) is float and value - value == 0.0
 
 
 class Text(Scalar):
@@ -149,7 +154,7 @@ class Text(Scalar):
         super().__init__(kind, "string")
 
     def lift(self, wire: Any) -> Any:
-        if type(wire) is not str:
+        if type_of(wire) is not str:
             raise unreadable(wire, self)
         try:
             return msgspec.convert(wire, self.kind)
@@ -159,11 +164,11 @@ class Text(Scalar):
     def tagged(self, value: Any, depth: int) -> Any:
         """Its wire where no annotation tells its type."""
         wire = self.lower(value, depth)
-        return wire if type(wire) is dict else {self.tag: wire}
+        return wire if type_of(wire) is dict else {self.tag: wire}
 
     def untag(self, inner: Any) -> Any:
         """The value of what stands under its tag."""
-        return self.lift(inner if type(inner) is str else {self.tag: inner})
+        return self.lift(inner if type_of(inner) is str else {self.tag: inner})
 
 
 class _Moment(Text):
@@ -179,7 +184,7 @@ class _Moment(Text):
         kind, aware = self.kind, self._aware
 
         def check(value: Any) -> bool:
-            if type(value) is not kind or value.fold:
+            if type_of(value) is not kind or value.fold:
                 return False
             zone = value.tzinfo
             return zone is None or zone is aware
@@ -187,7 +192,7 @@ class _Moment(Text):
         return check
 
     def lower(self, value: Any, depth: int) -> Any:
-        if type(value) is not self.kind:
+        if type_of(value) is not self.kind:
             raise misfit(value, self)
         zone = value.tzinfo
         if not value.fold and (zone is None or zone is self._aware):
@@ -200,7 +205,7 @@ class _Moment(Text):
             return super().lift(wire)
         local, zone, fold = wire[self.tag]
         moment = self._parse(local)
-        if moment.tzinfo is not None or type(fold) is not int:
+        if moment.tzinfo is not None or type_of(fold) is not int:
             raise unreadable(wire, self)
         try:
             return moment.replace(tzinfo=_lift_zone(zone), fold=fold)
@@ -213,23 +218,25 @@ def _lower_zone(zone: tzinfo | None) -> Any:
     """None, a zone's key, or a fixed offset: [microseconds] or [microseconds, name]."""
     if zone is None:
         return None
-    if type(zone) is timezone:
-        offset, *name = zone.__getinitargs__()  # type: ignore[attr-defined]  # pyright: ignore
+    if type_of(zone) is timezone:
+        # How a timezone is pickled, and the only way to learn whether it was given a name.
+        offset, *name = cast(Any, zone).__getinitargs__()
         return [offset // timedelta(microseconds=1), *name]
     # A value with a ZoneInfo exists only when the module is loaded.
-    zoneinfo = sys.modules.get("zoneinfo")
-    if zoneinfo is not None and type(zone) is zoneinfo.ZoneInfo and zone.key is not None:
-        return zone.key
+    zoneinfo: Any = sys.modules.get("zoneinfo")
+    key = getattr(zone, "key", None)
+    if zoneinfo is not None and type_of(zone) is zoneinfo.ZoneInfo and key is not None:
+        return key
     cure = "give it datetime.UTC, a timezone or a ZoneInfo made from a key"
-    raise EncodeError("", ".tzinfo", f"is {type(zone).__qualname__}, a zone that has no name to store", cure)
+    raise EncodeError("", ".tzinfo", f"is {type_of(zone).__qualname__}, a zone that has no name to store", cure)
 
 
 def _lift_zone(wire: Any) -> tzinfo | None:
     if wire is None:
         return None
-    if type(wire) is list:
-        offset, *name = wire  # pyright: ignore[reportUnknownVariableType]
-        return timezone(timedelta(microseconds=offset), *name)  # pyright: ignore[reportUnknownArgumentType]
+    if type_of(wire) is list:
+        offset, *name = wire
+        return timezone(timedelta(microseconds=offset), *name)
     from zoneinfo import ZoneInfo
 
     try:
@@ -249,7 +256,7 @@ class _Complex(Scalar):
         return None
 
     def lower(self, value: Any, depth: int) -> Any:
-        if type(value) is not complex:
+        if type_of(value) is not complex:
             raise misfit(value, self)
         return {self.tag: [_FLOAT.lower(value.real, 0), _FLOAT.lower(value.imag, 0)]}
 
@@ -265,7 +272,7 @@ class _Complex(Scalar):
 
 _FLOAT: Final = _Float()
 
-PLAIN: Final[dict[type, Scalar]] = {
+PLAIN: Final[dict[Any, Scalar]] = {
     NoneType: Scalar(NoneType, "null"),
     bool: Scalar(bool, "bool"),
     int: _Int(),
@@ -275,7 +282,7 @@ PLAIN: Final[dict[type, Scalar]] = {
 }
 """Scalars whose wire tells their type."""
 
-TEXTS: Final[dict[type, Text]] = {
+TEXTS: Final[dict[Any, Text]] = {
     bytes: Text(bytes),
     bytearray: Text(bytearray),
     Decimal: Text(Decimal),
@@ -287,7 +294,7 @@ TEXTS: Final[dict[type, Text]] = {
 }
 """Scalars that need a tag where no annotation tells their type."""
 
-SCALARS: Final[dict[type, Scalar]] = {**PLAIN, **TEXTS}
+SCALARS: Final[dict[Any, Scalar]] = {**PLAIN, **TEXTS}
 
 ATOMS: Final = frozenset({NoneType, bool, int, float, complex, str, bytes, Decimal, UUID, date, timedelta})
 """Immutable through and through: once encoded, such a value is its own decoded form."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from types import NoneType
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
 import msgspec
 
@@ -30,6 +30,7 @@ __all__ = [
     "Shape",
     "Unsupported",
     "deeper",
+    "exactly",
     "kind_of",
     "lift_items",
     "lower_items",
@@ -37,6 +38,7 @@ __all__ = [
     "name_of",
     "reachable",
     "step_of",
+    "type_of",
     "unreadable",
     "within",
     "write",
@@ -58,6 +60,9 @@ _Error = TypeVar("_Error", EncodeError, DecodeError)
 _KINDS: Final[dict[type, str]] = {
     NoneType: "null", bool: "bool", int: "int", float: "float", str: "string", list: "array",
 }  # fmt: skip
+
+type_of: Final = cast(Callable[[Any], type[Any]], type)
+"""The exact class of a value. Under this name type checkers do not narrow `Any` to containers of unknown items."""
 
 write: Final = msgspec.json.Encoder().encode
 """The bytes of a wire."""
@@ -90,7 +95,7 @@ class Shape:
 
     def lower(self, value: Any, depth: int) -> Any:
         """
-        The wire of `value`, which lies `depth` unbounded levels deep.
+        The wire of `value`, which lies `depth` unbounded levels deep; `exactly(depth)` forbids widening.
 
         Raises:
             EncodeError: not exactly what is promised; `where` is left empty and the path is relative.
@@ -144,7 +149,7 @@ class Unsupported(Shape):
         self.roots = frozenset({root} if root else ())
 
     def lower(self, value: Any, depth: int) -> Any:
-        if self.roots and type(value) not in self.roots:
+        if self.roots and type_of(value) not in self.roots:
             raise misfit(value, self)
         cure = "annotate data: a dataclass, NamedTuple, TypedDict, attrs class, msgspec.Struct or builtin"
         raise EncodeError("", "", f"is promised as {self.label}, which is not data", cure)
@@ -161,7 +166,7 @@ def name_of(kind: type) -> str:
 
 def misfit(value: Any, shape: Shape) -> EncodeError:
     """The error for a value of another type than promised; names types, never the value."""
-    kind = type(value)
+    kind = type_of(value)
     if shape.roots and not shape.roots.isdisjoint(kind.__mro__):
         return EncodeError(
             "",
@@ -195,7 +200,7 @@ def within(error: _Error, step: str) -> _Error:
 
 def step_of(key: Any, number: int) -> str:
     """How a path shows a dict key: by name if it reads like a field, else by number, for keys may be secrets."""
-    if type(key) is str and key.isidentifier() and len(key) <= 32:
+    if type_of(key) is str and key.isidentifier() and len(key) <= 32:
         return f".{key}"
     return f"[key {number}]"
 
@@ -207,21 +212,28 @@ def deeper(depth: int) -> int:
     Raises:
         EncodeError: the value is nested too deeply, or contains itself.
     """
+    if depth < 0:
+        return ~deeper(~depth)
     if depth >= DEPTH_MAX:
         cure = "flatten it: a list of nodes that name each other by key"
         raise EncodeError("", "", f"is nested more than {DEPTH_MAX} levels deep or contains itself", cure)
     return depth + 1
 
 
+def exactly(depth: int) -> int:
+    """The same depth, marked by its sign: an int where float is promised is refused there."""
+    return min(depth, ~depth)
+
+
 def kind_of(wire: Any) -> str:
     """The JSON kind of a wire; that of a tagged object is its tag."""
-    if type(wire) is dict:
-        if len(wire) == 1:  # pyright: ignore[reportUnknownArgumentType]
-            key: str = next(iter(wire))  # pyright: ignore[reportUnknownArgumentType]
+    if type_of(wire) is dict:
+        if len(wire) == 1:
+            key: str = next(iter(wire))
             if key[:1] == "~":
                 return key
         return "object"
-    return _KINDS[type(wire)]
+    return _KINDS[type_of(wire)]
 
 
 def lower_items(items: Iterable[Any], lower: Callable[[Any, int], Any], depth: int) -> list[Any]:

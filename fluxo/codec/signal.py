@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from fluxo.codec.payload import ANY, codec_for
 
+from fluxo.codec.payload import ANY, codec_for
 from fluxo.errors import DecodeError, EncodeError
 
 __all__ = ["decode_signal", "encode_signal"]

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from fluxo.codec.scalars import PLAIN, SCALARS, TEXTS
+from fluxo.codec.scalars import PLAIN, TEXTS
 from fluxo.codec.shape import (
     Shape,
     deeper,
@@ -24,6 +24,7 @@ from fluxo.codec.shape import (
     lower_items,
     name_of,
     step_of,
+    type_of,
     unreadable,
     within,
     write,
@@ -51,19 +52,19 @@ class AnyShape(Shape):
     """The shape of `Any`, of missing annotations, and of those that cannot be resolved."""
 
     def lower(self, value: Any, depth: int) -> Any:
-        lower = _LOWER.get(type(value))
+        lower = _LOWER.get(type_of(value))
         if lower is None:
             raise _no_data(value)
         return lower(value, depth)
 
     def lift(self, wire: Any) -> Any:
-        if type(wire) is dict:
-            if len(wire) == 1:  # pyright: ignore[reportUnknownArgumentType]
-                ((tag, inner),) = wire.items()  # pyright: ignore[reportUnknownVariableType]
+        if type_of(wire) is dict:
+            if len(wire) == 1:
+                ((tag, inner),) = wire.items()
                 if tag[:1] == "~":
-                    return _untag(tag, inner)  # pyright: ignore[reportUnknownArgumentType]
-            return lift_object(wire, self.lift)  # pyright: ignore[reportUnknownArgumentType]
-        if type(wire) is list:
+                    return _untag(tag, inner)
+            return lift_object(wire, self.lift)
+        if type_of(wire) is list:
             return lift_items(wire, self.lift)
         return wire
 
@@ -72,7 +73,7 @@ ANY_SHAPE: Final = AnyShape()
 
 
 def _no_data(value: Any) -> EncodeError:
-    kind = type(value)
+    kind = type_of(value)
     if kind.__module__ in ("builtins", "collections", "types", "functools"):
         cure = "hand over builtin data instead: numbers, text, bytes, dates, lists, tuples, sets, dicts"
         return EncodeError("", "", f"is {name_of(kind)}, which fluxo does not store", cure)
@@ -117,7 +118,7 @@ def lower_pairs(items: Iterable[tuple[Any, Any]], key: _Lower, value: _Lower, de
     current: Any = None
     try:
         for current, item in items:
-            pairs.append([key(current, depth), value(item, depth)])  # noqa: PERF401 - the length numbers the key
+            pairs.append([key(current, depth), value(item, depth)])
     except EncodeError as error:
         within(error, step_of(current, len(pairs)))
         raise
@@ -138,7 +139,7 @@ def lift_pairs(wire: Any, key: _Lift, value: _Lift) -> dict[Any, Any]:
     return values
 
 
-def lift_distinct(kind: type, wire: Any, lift: _Lift) -> Any:
+def lift_distinct(kind: Any, wire: Any, lift: _Lift) -> Any:
     """The set of lowered items."""
     values = kind(lift_items(wire, lift))
     if len(values) != len(wire):
@@ -156,12 +157,12 @@ def _lower_tuple(value: tuple[Any, ...], depth: int) -> Any:
 
 def _lower_set(value: set[Any] | frozenset[Any], depth: int) -> Any:
     wires = lower_items(value, ANY_SHAPE.lower, deeper(depth))
-    return {f"~{type(value).__name__}": sort_wires(wires)}
+    return {f"~{type_of(value).__name__}": sort_wires(wires)}
 
 
 def _lower_dict(value: dict[Any, Any], depth: int) -> Any:
     depth = deeper(depth)
-    if all(type(key) is str and key[:1] != "~" for key in value):
+    if all(type_of(key) is str and key[:1] != "~" for key in value):
         return lower_object(value, ANY_SHAPE.lower, depth)
     return {"~dict": lower_pairs(value.items(), ANY_SHAPE.lower, ANY_SHAPE.lower, depth)}
 
@@ -170,7 +171,7 @@ def _untag(tag: str, inner: Any) -> Any:
     lift = _UNTAG.get(tag)
     if lift is None:
         raise DecodeError("", f" carries a tag that this fluxo does not know ({len(tag)} characters)")
-    if tag in _LISTED and type(inner) is not list:
+    if tag in _LISTED and type_of(inner) is not list:
         raise unreadable(inner, ANY_SHAPE)
     return lift(inner)
 
@@ -186,7 +187,7 @@ _LOWER: Final[dict[type, _Lower]] = {
 }
 
 _UNTAG: Final[dict[str, _Lift]] = {
-    **{shape.tag: shape.untag for shape in SCALARS.values() if hasattr(shape, "untag")},
+    **{shape.tag: shape.untag for shape in (PLAIN[int], PLAIN[float], PLAIN[complex], *TEXTS.values())},
     "~tuple": lambda inner: tuple(lift_items(inner, ANY_SHAPE.lift)),
     "~set": lambda inner: lift_distinct(set, inner, ANY_SHAPE.lift),
     "~frozenset": lambda inner: lift_distinct(frozenset, inner, ANY_SHAPE.lift),

@@ -58,6 +58,8 @@ class Node:
         core.on_left = self._left
         core.deliver_signal = self.control.deliver
         self._opening = threading.RLock()
+        # Not the same lock: opening recovers runs, and the worker's thread asks for their loop meanwhile.
+        self._hosting = threading.Lock()
         self._idle = threading.Condition()
         self._pid = os.getpid()
         self._loop_thread: LoopThread | None = None
@@ -238,7 +240,7 @@ class Node:
     def _own_host(self) -> Host:
         """The loop async code runs on: the user's, or a thread of our own."""
         if self.host is None:
-            with self._opening:
+            with self._hosting:
                 if self.host is None:
                     from fluxo.runtime.host import LoopThread
 
@@ -251,7 +253,7 @@ class Node:
         self.worker.let_go(activation)
         if activation.ended is not None:
             self.watch.ended(activation.run_id, activation.ended)
-        else:
+        if activation.ended is None or self.worker.is_short:
             self.core.store.nudge()
         if self.core.draining:
             with self._idle:

@@ -10,28 +10,22 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from fluxo.authoring.registry import find_workflow, workflows
-from fluxo.codec.event import chain, decode_event, encode_event
+from fluxo.authoring.registry import find_workflow
+from fluxo.codec.event import decode_event
+from fluxo.engine.claims import Begin, Claims
 from fluxo.engine.liveness import Liveness, this_process
 from fluxo.engine.watch import End, Watch
-from fluxo.errors import DecodeError, FluxoError, HistoryCorruptError, StoreError
-from fluxo.ids import new_nonce, new_worker_id
+from fluxo.errors import DecodeError, HistoryCorruptError, StoreError
+from fluxo.ids import new_worker_id
 from fluxo.limits import (
-    CLAIM_RUNS_MAX,
-    CRASH_LOOP_ALONE_FROM,
-    CRASH_LOOP_BACKOFF_S,
-    CRASH_LOOP_TAKEOVERS_MAX,
     HEARTBEATS_PER_LEASE,
     SCAN_PAUSE_S,
 )
-from fluxo.model.events import RunBlocked, RunCancelled, RunClaimed, RunCompleted, RunFailed
-from fluxo.model.run import ENDED, RunRecord, RunStatus
-from fluxo.replay.history import History
-from fluxo.runtime.reading import read_history
-from fluxo.store import Append, Committed, DueQuery, EventRow, Projection, Release, RunQuery
+from fluxo.model.events import RunBlocked, RunCancelled, RunCompleted, RunFailed
+from fluxo.model.run import ENDED, RunStatus
+from fluxo.store import EventRow, Release, RunQuery
 
 if TYPE_CHECKING:
     from fluxo.runtime.activation import Activation
@@ -40,9 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["Worker"]
 
 _log = logging.getLogger("fluxo.engine")
-
-Begin = Callable[[RunRecord, int, History], "Activation"]
-"""(run, nonce, history) → an activation that has begun."""
 
 
 class Worker:
@@ -60,19 +51,14 @@ class Worker:
         self.run_ids: set[str] = set()
         self._core = core
         self._watch = watch
-        self._begin = begin
         self._queues = queues
         self._lease_s = lease_s
         self._label = label
         self._liveness = Liveness(core.clock, lease_s)
-        self._dead: tuple[str, ...] = ()
-        self._suspects: list[tuple[float, RunRecord, int, History]] = []
-        self._alone: Activation | None = None
+        self._claims = Claims(core, watch, begin, self.active, queues)
         self._unknown: set[tuple[str, str]] = set()
         self._next_beat_s = 0.0
         self._scanned_s = float("-inf")
-        self._next_wake_us: int | None = None
-        self._claiming = threading.Lock()
         self._last_strays: list[Release] = []
         self._thread: threading.Thread | None = None
 
@@ -107,13 +93,15 @@ class Worker:
             del self.active[activation.key]
             self.run_ids.discard(activation.run_id)
 
+    @property
+    def is_short(self) -> bool:
+        """Whether due runs were left behind for want of a free thread."""
+        return self._claims.short
+
     def recover(self) -> int:
         """Take over runs whose worker is dead, and other due ones; their number. Never takes from the living."""
-        taken = 0
         self._judge()
-        while batch := self._claim():
-            taken += batch
-        return taken
+        return self._claims.claim_all()
 
     def _register(self) -> None:
         core = self._core
@@ -153,25 +141,26 @@ class Worker:
                     self._look_for_end(run_id)
         if core.owner is None or core.draining:
             return
-        due = self._next_wake_us is not None and self._next_wake_us <= core.clock.now_us()
-        if hinted or beat or due:
+        claims = self._claims
+        due = claims.next_wake_us is not None and claims.next_wake_us <= core.clock.now_us()
+        if hinted or beat or due or claims.wait_s(core.clock.monotonic_s()) == 0:
             for key, delivered in core.store.arrivals(core.owner):
                 activation = self.active.get(key)
                 if activation is not None and activation.agenda.seen_n < delivered:
                     activation.poke()
-            while self._claim():
-                pass
-        self._start_suspect()
+            claims.claim_all()
 
     def _wait_s(self) -> float:
         core = self._core
         wait_s = self._lease_s / HEARTBEATS_PER_LEASE
         if core.owner is not None:
             wait_s = self._next_beat_s - core.clock.monotonic_s()
-        if self._next_wake_us is not None:
-            wait_s = min(wait_s, (self._next_wake_us - core.clock.now_us()) / 1_000_000)
-        if self._suspects:
-            wait_s = min(wait_s, self._suspects[0][0] - core.clock.monotonic_s())
+        claims = self._claims
+        if claims.next_wake_us is not None and not claims.short:
+            wait_s = min(wait_s, (claims.next_wake_us - core.clock.now_us()) / 1_000_000)
+        rest_s = claims.wait_s(core.clock.monotonic_s())
+        if rest_s is not None:
+            wait_s = min(wait_s, rest_s)
         return max(0.0, wait_s)
 
     def _heartbeat(self) -> None:
@@ -199,7 +188,7 @@ class Worker:
         self._name_unknown()
 
     def _judge(self) -> None:
-        self._dead = self._liveness.dead(self._core.store.workers(), self._core.owner)
+        self._claims.dead = self._liveness.dead(self._core.store.workers(), self._core.owner)
 
     def _name_unknown(self) -> None:
         """Say once which waiting workflows this process does not have; they are left for other workers."""
@@ -225,110 +214,6 @@ class Worker:
         if end is not None:
             self._watch.ended(run_id, end)
 
-    def _claim(self) -> int:
-        """Claim one batch of due runs and begin them; how many were found, whether won or not."""
-        core = self._core
-        with self._claiming:
-            if core.owner is None or core.draining or self._alone is not None:
-                return 0
-            query = DueQuery(core.namespace, self._queues, workflows(), self._dead, CLAIM_RUNS_MAX)
-            due = core.store.due(query)
-            self._next_wake_us = due.next_wake_at_us
-            claims = [claim for run in due.runs if (claim := self._claim_of(run)) is not None]
-            if not claims:
-                return 0
-            nonces = [append.events[0][1] for _, append in claims]
-            outcomes = core.store.append([append for _, append in claims])
-            core.hit("during_takeover")
-            won = 0
-            for (run, _), nonce, outcome in zip(claims, nonces, outcomes, strict=True):
-                if isinstance(outcome, Committed):
-                    won += 1
-                    self._take(run, nonce)
-            return won
-
-    def _claim_of(self, run: RunRecord) -> tuple[RunRecord, Append] | None:
-        """The fence: a claim event at the tail inspected now (PROTOCOL rule 3)."""
-        core = self._core
-        if run.key in self.active:
-            return None
-        tail = core.store.tail(run.key)
-        if tail is None:
-            _log.error("run %s has a row and no events; it is left alone until its events are restored", run.run_id)
-            return None
-        nonce = new_nonce()
-        unclean = run.status is RunStatus.RUNNING and run.owner is not None
-        event = RunClaimed(max(_at_us(tail), core.clock.now_us()), core.owner or "", unclean)
-        body = encode_event(event)
-        row = (tail[0] + 1, nonce, chain(tail[2], nonce, body), body)
-        projection = Projection(RunStatus.RUNNING, None, run.consumed, core.owner, nonce)
-        return run, Append(run.key, tail[0], tail[2], [row], projection)
-
-    def _take(self, run: RunRecord, nonce: int) -> None:
-        core = self._core
-        try:
-            history = read_history(core.store, run.run_id, run.key)
-            if history.tail_seq <= run.tail_seq:
-                raise HistoryCorruptError(run.run_id, run.tail_seq, "the end of the log is gone")
-        except HistoryCorruptError as problem:
-            self._block(run, nonce, "corrupt", str(problem), problem.seq)
-            return
-        claims = history.unclean_claims
-        if claims > CRASH_LOOP_TAKEOVERS_MAX:
-            report = (
-                f"{claims} workers in a row died while executing it, without progress; its code may kill the process"
-            )
-            self._block(run, nonce, "crash_loop", report, history.tail_seq)
-        elif claims >= CRASH_LOOP_ALONE_FROM:
-            delay_s = CRASH_LOOP_BACKOFF_S * 2 ** (claims - CRASH_LOOP_ALONE_FROM)
-            _log.warning(
-                "run %s: %d workers died while executing it; it runs alone in %g s", run.run_id, claims, delay_s
-            )
-            self._suspects.append((core.clock.monotonic_s() + delay_s, run, nonce, history))
-            self._suspects.sort(key=lambda suspect: suspect[0])
-        else:
-            self._start(run, nonce, history)
-
-    def _start(self, run: RunRecord, nonce: int, history: History) -> Activation | None:
-        core = self._core
-        if core.observers:
-            core.call_observers("on_run_resumed", run.run_id, run.workflow, core.clock.now_us())
-        try:
-            return self._begin(run, nonce, history)
-        except FluxoError as problem:
-            self._block(run, nonce, "error", str(problem), history.tail_seq)
-            return None
-
-    def _start_suspect(self) -> None:
-        """One suspect at a time, when nothing else executes here: others must not be blamed for what it does."""
-        if self._alone is not None:
-            if self._alone.key in self.active and not self._alone.parked:
-                return
-            self._alone = None
-        if not self._suspects or self._suspects[0][0] > self._core.clock.monotonic_s():
-            return
-        if any(not activation.parked for activation in tuple(self.active.values())):
-            return
-        _, run, nonce, history = self._suspects.pop(0)
-        self._alone = self._start(run, nonce, history)
-
-    def _block(self, run: RunRecord, nonce: int, reason: str, report: str, seq: int) -> None:
-        """Park a run that cannot be begun; the rest of its log need not be readable for that."""
-        core = self._core
-        tail = core.store.tail(run.key)
-        if tail is None:
-            return
-        _log.error("run %s is blocked (%s): %s", run.run_id, reason, report)
-        event = RunBlocked(max(_at_us(tail), core.clock.now_us()), reason, report, seq)
-        body = encode_event(event)
-        row = (tail[0] + 1, nonce, chain(tail[2], nonce, body), body)
-        projection = Projection(RunStatus.BLOCKED, None, run.consumed, None, nonce)
-        outcome = core.store.append([Append(run.key, tail[0], tail[2], [row], projection)])[0]
-        if isinstance(outcome, Committed):
-            self._watch.ended(run.run_id, event)
-            if core.observers:
-                core.notify(run.run_id, run.workflow, [event])
-
 
 def end_of(run_id: str, tail: EventRow | None) -> End | None:
     """
@@ -346,10 +231,3 @@ def end_of(run_id: str, tail: EventRow | None) -> End | None:
     if isinstance(event, RunCompleted | RunFailed | RunCancelled | RunBlocked):
         return event
     return None
-
-
-def _at_us(tail: EventRow) -> int:
-    try:
-        return decode_event(tail[3]).at_us
-    except DecodeError:
-        return 0

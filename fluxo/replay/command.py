@@ -9,16 +9,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from os.path import basename
-from types import CodeType
+from types import CodeType, FrameType
 from typing import Any, Final, Literal, TypeAlias
 
 from fluxo.model.events import CommandEvent, Wait
 
-__all__ = ["Command", "CommandScope", "Kind", "call_site"]
+__all__ = ["UNKNOWN_SITE", "Command", "CommandScope", "Kind", "call_site", "site_of_error"]
 
 Kind: TypeAlias = Literal["step", "timer", "signal"]
 
+UNKNOWN_SITE: Final = "?"
 _INTERNAL: Final = ("fluxo.", "asyncio.", "contextlib", "concurrent.")
+_DRIVEN: Final = "ReplayLoop.run_ready"
+"""Above it on the stack stands the driver, not the workflow."""
 _sites: dict[tuple[CodeType, int], str] = {}
 
 
@@ -109,14 +112,30 @@ def call_site(depth: int) -> str:
         key = (frame.f_code, frame.f_lasti)
         site = _sites.get(key)
         if site is None:
-            module = frame.f_globals.get("__name__", "")
-            internal = module.startswith(_INTERNAL) or module == "asyncio"
-            code = frame.f_code
-            site = "" if internal else f"{basename(code.co_filename)}:{frame.f_lineno} in {code.co_qualname}"
-            _sites[key] = site
+            site = _sites[key] = _site(frame, frame.f_lineno)
         if site:
             return site
         back = frame.f_back
         if back is None:
-            return "?"
+            return UNKNOWN_SITE
         frame = back
+
+
+def site_of_error(error: BaseException) -> str:
+    """Where in the user's code an error came from: the innermost frame of its traceback that is not ours."""
+    site = ""
+    traceback = error.__traceback__
+    while traceback is not None:
+        site = _site(traceback.tb_frame, traceback.tb_lineno) or site
+        traceback = traceback.tb_next
+    return site or UNKNOWN_SITE
+
+
+def _site(frame: FrameType, line: int | None) -> str:
+    """How a place is shown; empty for fluxo's and asyncio's own, unknown for what is no part of the workflow."""
+    module = frame.f_globals.get("__name__", "")
+    code = frame.f_code
+    if code.co_qualname == _DRIVEN:
+        return UNKNOWN_SITE
+    internal = module.startswith(_INTERNAL) or module == "asyncio"
+    return "" if internal else f"{basename(code.co_filename)}:{line} in {code.co_qualname}"

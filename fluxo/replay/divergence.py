@@ -7,13 +7,14 @@ Owns: the table of recorded against produced, and its wording. Must not know how
 from __future__ import annotations
 
 from fluxo.errors import NonDeterminismError
-from fluxo.model.events import CommandEvent, Event, Wait
+from fluxo.model.events import CommandEvent, Event, RunWaiting, Wait
 from fluxo.replay.command import Command
 from fluxo.replay.operations import kind_of
 
-__all__ = ["diverged", "row_of_command", "row_of_event", "row_of_wait"]
+__all__ = ["differing", "diverged", "row_of_command", "row_of_end", "row_of_event", "row_of_wait"]
 
 _SHOWN_ARGS = 120
+_SHOWN_DIFFERENCE = 24
 
 Row = tuple[str, str, str, str, str]
 """(scope and position, kind, name, arguments, call site)"""
@@ -36,10 +37,19 @@ def diverged(run_id: str, seq: int, recorded: Row | None, produced: Row | None, 
     return NonDeterminismError(run_id, seq, _short(recorded), _short(produced), "\n".join(lines))
 
 
+def differing(recorded: bytes, produced: bytes) -> str:
+    """Where two encoded argument lists part, and what stands there."""
+    shorter = min(len(recorded), len(produced))
+    same = next((n for n in range(shorter) if recorded[n] != produced[n]), shorter)
+    return f"arguments, from byte {same}: recorded {_part(recorded, same)}, produced {_part(produced, same)}"
+
+
 def row_of_event(event: Event | CommandEvent) -> Row:
     """How a recorded event is shown."""
     if isinstance(event, CommandEvent):
         return (_place(event.scope, event.position), kind_of(event), event.name, _args(event.args), event.site)
+    if isinstance(event, RunWaiting) and event.waits:
+        return row_of_wait(event.waits[0])
     return ("-", "-", type(event).__name__, "-", "-")
 
 
@@ -53,6 +63,11 @@ def row_of_command(command: Command) -> Row:
     return (_place(command.scope, command.position), command.kind, command.name, _args(command.args), command.site)
 
 
+def row_of_end(how: str, site: str) -> Row:
+    """How the end of the workflow is shown where the history goes on."""
+    return ("main", "end", how, "-", site)
+
+
 def _place(scope: str, position: int) -> str:
     return f"{scope or 'main'}#{position}"
 
@@ -62,6 +77,10 @@ def _args(args: bytes | None) -> str:
         return "not recorded"
     text = args.decode("utf-8", "replace")
     return text if len(text) <= _SHOWN_ARGS else f"{text[:_SHOWN_ARGS]}… ({len(args)} bytes)"
+
+
+def _part(args: bytes, start: int) -> str:
+    return repr(args[start : start + _SHOWN_DIFFERENCE].decode("utf-8", "replace"))
 
 
 def _short(row: Row | None) -> str:

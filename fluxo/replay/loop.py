@@ -11,14 +11,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from asyncio.events import _get_running_loop, _set_running_loop
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context, copy_context
+from os.path import dirname, join
+from types import FrameType
 from typing import Any, NoReturn, TypeVarTuple, Unpack
 
-from fluxo.errors import UsageError
-from fluxo.replay.command import Command, CommandScope, call_site
+from fluxo.errors import Suspend, UsageError
+from fluxo.replay.command import UNKNOWN_SITE, Command, CommandScope, call_site
 from fluxo.replay.machine import Machine
 
 __all__ = ["ReplayLoop", "RunFuture", "RunTask"]
@@ -28,22 +31,27 @@ _log = logging.getLogger("fluxo.run")
 
 
 class RunFuture(asyncio.Future[Any]):
-    """A future whose hash is its creation number, so that sets of futures iterate alike on every replay."""
+    """A future whose hash comes from its creation number, so that sets of futures iterate alike on every replay."""
 
-    __slots__ = ("number",)
+    __slots__ = ("_hash",)
 
     def __init__(self, loop: ReplayLoop, number: int) -> None:
-        self.number = number
+        self._hash = loop.salt + number
         super().__init__(loop=loop)
 
     def __hash__(self) -> int:
-        return self.number
+        return self._hash
 
 
 class RunTask(asyncio.Task[Any]):
-    """A task with a command scope and a stable hash (asyncio's TaskGroup iterates a set of tasks when it aborts)."""
+    """
+    A task with a command scope and a stable hash (asyncio's TaskGroup iterates a set of tasks when it aborts).
 
-    __slots__ = ("number", "scope")
+    Attributes:
+        site: Where it was created, if its coroutine is no user's code that could tell itself; else empty.
+    """
+
+    __slots__ = ("_hash", "scope", "site")
 
     def __init__(
         self,
@@ -52,13 +60,15 @@ class RunTask(asyncio.Task[Any]):
         number: int,
         scope: CommandScope,
         context: Context | None,
+        site: str = "",
     ) -> None:
-        self.number = number
+        self._hash = loop.salt + number
         self.scope = scope
+        self.site = site
         super().__init__(coro, loop=loop, name=f"Task-{number}", context=context)
 
     def __hash__(self) -> int:
-        return self.number
+        return self._hash
 
 
 class _Ready(asyncio.Handle):
@@ -119,6 +129,8 @@ class ReplayLoop(asyncio.AbstractEventLoop):
     Attributes:
         ready: Callbacks that can run now; the run is quiet when it is empty.
         home: The context of the driver itself, shared with the workflow's main task.
+        salt: Sets the tasks of one run apart from those of others: asyncio keeps all tasks of a process in one
+            set, and a thousand first tasks of one hash would make each lookup a walk past all of them.
     """
 
     def __init__(self, machine: Machine, home: Context) -> None:
@@ -131,6 +143,7 @@ class ReplayLoop(asyncio.AbstractEventLoop):
         self._pruned = 32
         self._numbers = 0
         self._started_us = machine.started.at_us
+        self.salt = machine.started.seed
 
     def run_ready(self) -> None:
         """Run callbacks until none is left."""
@@ -158,6 +171,15 @@ class ReplayLoop(asyncio.AbstractEventLoop):
             return self.machine.root
         task = asyncio.current_task(self)
         return task.scope if isinstance(task, RunTask) else self.machine.root
+
+    def site(self, depth: int) -> str:
+        """`call_site` of the caller's caller; for a coroutine that is itself a task, where that was created."""
+        site = call_site(depth + 1)
+        if site == UNKNOWN_SITE:
+            task = asyncio.current_task(self)
+            if isinstance(task, RunTask) and task.site:
+                return task.site
+        return site
 
     def start(self, coro: Coroutine[Any, Any, Any]) -> RunTask:
         """The workflow's main task: it shares the driver's context."""
@@ -211,8 +233,9 @@ class ReplayLoop(asyncio.AbstractEventLoop):
     def _call_in(self, delay_us: int, ready: _Ready) -> _Timer:
         if delay_us <= 0:
             return _Timer(self, None, ready, self.time())
+        self._check_open()
         machine = self.machine
-        command = machine.issue(self.scope(), "timer", "timer", call_site(2), b"%d" % delay_us)
+        command = machine.issue(self.scope(), "timer", "timer", self.site(2), b"%d" % delay_us)
         command.due_us = machine.now_us + delay_us
         return _Timer(self, command, ready, self.time() + delay_us / 1_000_000)
 
@@ -221,7 +244,17 @@ class ReplayLoop(asyncio.AbstractEventLoop):
         return (self.machine.now_us - self._started_us) / 1_000_000
 
     def create_future(self) -> RunFuture:
+        self._check_open()
         return RunFuture(self, self._number())
+
+    def create_waiter(self) -> RunFuture:
+        """A future for fluxo's own use. It takes no number, since a replay needs fewer of them than a live run."""
+        return RunFuture(self, 0)
+
+    def _check_open(self) -> None:
+        """Nothing may be waited for once the run is being dropped: a ``finally`` block must not go on from there."""
+        if self.closing:
+            raise Suspend("this workflow has been suspended: nothing can be awaited here any more")
 
     def create_task(
         self,
@@ -233,10 +266,16 @@ class ReplayLoop(asyncio.AbstractEventLoop):
     ) -> RunTask:
         if not asyncio.iscoroutine(coro):
             raise TypeError(f"a coroutine was expected, got {type(coro).__name__}")
+        if self.closing or _in_as_completed(sys._getframe(1)):
+            coro.close()
+            self._check_open()
+            raise UsageError(_NO_ORDER)
         if len(self.tasks) > 64 and len(self.tasks) > 2 * self._pruned:
             self.tasks = [task for task in self.tasks if not task.done()]
             self._pruned = len(self.tasks)
-        task = RunTask(coro, self, self._number(), self.scope().child(), context)
+        code = getattr(coro, "cr_code", None)
+        site = call_site(2) if code is not None and code.co_filename.startswith(_NOT_USERS) else ""
+        task = RunTask(coro, self, self._number(), self.scope().child(), context, site)
         if name is not None:
             task.set_name(name)
         self.tasks.append(task)
@@ -266,6 +305,21 @@ class ReplayLoop(asyncio.AbstractEventLoop):
 
 
 _NO_THREADS = "a workflow cannot use threads or executors itself: put the call into a @step and await it (or its .aio)"
+_NO_ORDER = (
+    "asyncio.as_completed puts coroutines into a set, whose order no replay repeats: make tasks of them first "
+    "(asyncio.create_task), or use fluxo.aio.as_completed with .submit(...)"
+)
+_TASKS = vars(asyncio.tasks)
+_NOT_USERS = (dirname(asyncio.__file__), join(dirname(dirname(__file__)), "authoring"))
+
+
+def _in_as_completed(frame: FrameType | None) -> bool:
+    """Whether it is asyncio.as_completed that creates a task: it takes its coroutines from a set."""
+    while frame is not None and frame.f_globals is _TASKS:
+        if frame.f_code.co_qualname in ("as_completed", "_AsCompletedIterator.__init__"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _context(given: Context | None) -> Context:

@@ -13,9 +13,9 @@ from typing import Any
 
 from fluxo.codec.event import decode_event
 from fluxo.errors import DecodeError, FluxoError, FluxoInternalError, HistoryCorruptError, Suspend
-from fluxo.model.events import CancelRequested, CommandEvent, Event, RunWaiting, StepCompleted, StepRetried
+from fluxo.model.events import CancelRequested, CommandEvent, Event, RunWaiting, StepCompleted, StepRetried, Wait
 from fluxo.replay.command import Command, CommandScope, Kind
-from fluxo.replay.divergence import diverged, row_of_command, row_of_event, row_of_wait
+from fluxo.replay.divergence import differing, diverged, row_of_command, row_of_end, row_of_event, row_of_wait
 from fluxo.replay.history import History
 from fluxo.replay.operations import EFFECTS, KINDS, Effect
 
@@ -70,7 +70,10 @@ class Machine:
         """
         event = self._next
         if event is None:
-            event = self._peek()
+            try:
+                event = self._peek()
+            except HistoryCorruptError as corrupt:
+                raise self.stop(corrupt) from corrupt
         if (
             type(event) is not StepCompleted
             or event.position != scope.position
@@ -145,12 +148,17 @@ class Machine:
         elif effect is Effect.ENDS:
             raise diverged(self.run_id, seq, row_of_event(event), self._first_open(), "the recorded run had ended here")
 
-    def end(self) -> None:
+    def end(self, how: str, site: str) -> None:
         """
-        The workflow has returned or raised: nothing recorded may be left over but late events of known commands.
+        The workflow is over: nothing recorded may be left but late events of known commands.
+
+        Args:
+            how: "returned", or what it raised; for the report.
+            site: Where it did so.
 
         Raises:
             NonDeterminismError: recorded commands that the code no longer issues.
+            HistoryCorruptError: what is left cannot be read.
         """
         while self.replaying:
             event = self._peek()
@@ -158,7 +166,8 @@ class Machine:
             if EFFECTS[type(event)] is Effect.ENDS:
                 return
             if not isinstance(event, CommandEvent) or not self._knows(event):
-                raise diverged(self.run_id, seq, row_of_event(event), None, "the workflow ended before this event")
+                produced = row_of_end(how, site)
+                raise diverged(self.run_id, seq, row_of_event(event), produced, "the workflow ended before this event")
             self._advance()
             self.apply(event, seq)
 
@@ -204,8 +213,7 @@ class Machine:
         try:
             event = decode_event(self._bodies[self._cursor])
         except DecodeError as error:
-            corrupt = HistoryCorruptError(self.run_id, self._seqs[self._cursor], str(error))
-            raise self.stop(corrupt) from error
+            raise HistoryCorruptError(self.run_id, self._seqs[self._cursor], str(error)) from error
         self._next = event
         return event
 
@@ -228,7 +236,7 @@ class Machine:
             raise diverged(
                 self.run_id, seq, row_of_event(event), produced, "the code did not issue the recorded command"
             )
-        difference = self._difference(command, event)
+        difference = _difference(command, KINDS[type(event)], event)
         if difference:
             raise diverged(self.run_id, seq, row_of_event(event), row_of_command(command), difference)
         return command
@@ -252,19 +260,6 @@ class Machine:
         if inbox_n:
             self.taken.add(inbox_n)
 
-    @staticmethod
-    def _difference(command: Command, event: CommandEvent) -> str:
-        kind = KINDS[type(event)]
-        if command.kind != kind:
-            return f"kind: recorded {kind}, produced {command.kind}"
-        if command.name != event.name:
-            return f"name: recorded {event.name!r}, produced {command.name!r}"
-        if command.args != event.args and (command.args is not None and event.args is not None):
-            return "arguments"
-        if command.ordinal != event.ordinal:
-            return f"order: recorded as command {event.ordinal} of the run, produced as command {command.ordinal}"
-        return ""
-
     def _check_waits(self, event: RunWaiting, seq: int) -> None:
         for wait in event.waits:
             command = self.outstanding.get((wait.scope, wait.position))
@@ -272,10 +267,9 @@ class Machine:
                 raise diverged(
                     self.run_id, seq, row_of_wait(wait), self._first_open(), "the run no longer waits for this"
                 )
-            produced = command.as_wait()
-            for field in ("kind", "name", "args", "ordinal"):
-                if getattr(wait, field) != getattr(produced, field):
-                    raise diverged(self.run_id, seq, row_of_wait(wait), row_of_command(command), f"{field} of a wait")
+            difference = _difference(command, wait.kind, wait)
+            if difference:
+                raise diverged(self.run_id, seq, row_of_wait(wait), row_of_command(command), difference)
         recorded = {(wait.scope, wait.position) for wait in event.waits}
         for key, command in self.outstanding.items():
             if key not in recorded:
@@ -287,3 +281,17 @@ class Machine:
         for command in self.outstanding.values():
             return row_of_command(command)
         return None
+
+
+def _difference(command: Command, kind: str, recorded: CommandEvent | Wait) -> str:
+    """The first thing that sets what the code asked for apart from what is recorded; empty if nothing does."""
+    if command.kind != kind:
+        return f"kind: recorded {kind}, produced {command.kind}"
+    if command.name != recorded.name:
+        return f"name: recorded {recorded.name!r}, produced {command.name!r}"
+    # Not compared unless both were recorded: whether arguments are recorded is an option, and options may change.
+    if command.args != recorded.args and command.args is not None and recorded.args is not None:
+        return differing(recorded.args, command.args)
+    if command.ordinal != recorded.ordinal:
+        return f"order: recorded as command {recorded.ordinal} of the run, produced as command {command.ordinal}"
+    return ""

@@ -65,6 +65,7 @@ class Activation:
         plain: Nobody observes single attempts here.
         parked: The log's last event says what the run waits for.
         ended: The terminal event or RunBlocked, once durable.
+        leaving: A step beside the workflow asked for a shutdown: the run goes back as it is.
     """
 
     def __init__(
@@ -81,12 +82,13 @@ class Activation:
         self.machine = Machine(history)
         self.plain = not core.observers and core.failpoint is None
         self.parked = False
+        self.leaving = False
         self.ended: TerminalEvent | RunBlocked | None = None
         timeout_us = history.started.timeout_us
         run_due_us = None if timeout_us is None else history.reopened_at_us + timeout_us
         fresh = history.tail_seq == 1
         self.agenda = Agenda(core, self.machine, self.journal, delivered, run_due_us, fresh=fresh)
-        self.agenda.on_expired = self.attempt_expired
+        self.agenda.on_expired = self.stop_attempt
         self._random: dict[str, random.Random] = {}
 
     def poke(self) -> None:
@@ -138,8 +140,12 @@ class Activation:
         waits = self.machine.waits()
         return RunWaiting(self.journal.at_us(), waits.issued, waits.waits)
 
-    def release(self) -> Release | None:
-        """How to hand the run back without an event (a parked run stays waiting); None if it is not owned."""
+    def release(self, pause_s: float = 0.0) -> Release | None:
+        """
+        How to hand the run back without an event; None if it is not owned.
+
+        A parked run stays waiting; any other is due at once, or after `pause_s`.
+        """
         owner = self.core.owner
         if owner is None or self.journal.lost or self.ended is not None:
             return None
@@ -147,19 +153,20 @@ class Activation:
             return Release(
                 self.key, owner, self.journal.nonce, RunStatus.WAITING, self.agenda.wake_at_us(), self.agenda.seen_n
             )
-        return Release(self.key, owner, self.journal.nonce)
+        due_us = self.core.clock.now_us() + round(pause_s * 1_000_000) if pause_s else None
+        return Release(self.key, owner, self.journal.nonce, wake_at_us=due_us)
 
-    def hand_back(self) -> None:
+    def hand_back(self, pause_s: float = 0.0) -> None:
         """Hand the run back now; if the store is away, it will be taken over instead."""
-        release = self.release()
+        release = self.release(pause_s)
         if release is not None:
             try:
                 self.core.store.release([release])
             except StoreUnavailableError as problem:
                 _log.info("run %s could not be handed back and will be taken over: %s", self.run_id, problem)
 
-    def attempt_expired(self, command: Command) -> None:
-        """Called when an attempt ran out of time; a driver may stop what still runs."""
+    def stop_attempt(self, command: Command) -> None:
+        """Nobody waits for this attempt any more; a driver may stop what still runs of it."""
 
     def settle(self, done: Finished) -> None:
         """An attempt is over; callable from any thread."""
@@ -175,7 +182,7 @@ class Activation:
         try:
             value = call.step.invoke(call.args, call.kwargs)
         except (KeyboardInterrupt, SystemExit):
-            _log.warning("step %s of run %s asked for a shutdown in a thread; not recorded", command.name, self.run_id)
+            self.leave(command)
             return
         except BaseException as error:
             failed = error
@@ -191,6 +198,7 @@ class Activation:
         try:
             value = await call.body()
         except (KeyboardInterrupt, SystemExit):
+            self.leave(command)
             raise
         except BaseException as error:
             # Given up (timed out, cancelled with its wait, host going down): then its outcome is nobody's.
@@ -199,6 +207,12 @@ class Activation:
             failed = error
         self.core.hit("after_effect")
         self.settle(Finished(command, attempt, value, failed))
+
+    def leave(self, command: Command) -> None:
+        """A step beside the workflow asked for a shutdown: no outcome, nothing is recorded; from any thread."""
+        _log.warning("step %s of run %s asked for a shutdown; the run is handed back", command.name, self.run_id)
+        self.leaving = True
+        self.wake()
 
     def began(self, command: Command) -> int:
         """An attempt starts; its number."""

@@ -90,9 +90,10 @@ class Agenda:
 
     def decide(self) -> list[Event]:
         """
-        The next facts, if any: one message, or all finished attempts and due timers.
+        The next facts, if any: one message, or all finished attempts and due timers, or the end of the run's time.
 
-        A message stands alone because what it wakes may give up the wait that the next one is for.
+        A message stands alone because what it wakes may give up the wait that the next one is for; the end of the
+        run's time because it, too, is raised at whatever the workflow then waits for.
 
         Raises:
             StoreUnavailableError: the inbox cannot be read.
@@ -207,10 +208,11 @@ class Agenda:
         while self._deadlines and self._deadlines[0][0] <= now_s:
             _, _, command, attempt = heapq.heappop(self._deadlines)
             if self.running.get(command) == attempt and not any(done.command is command for done in self.finished):
+                error = StepTimeoutError(command.name, command.call.step.options_.timeout_s)
+                # The verdict first: what is stopped settles too, and must come after it.
+                self.finished.append(Finished(command, attempt, None, error))
                 if self.on_expired is not None:
                     self.on_expired(command)
-                error = StepTimeoutError(command.name, command.call.step.options_.timeout_s)
-                self.finished.append(Finished(command, attempt, None, error))
 
     def _add_due(self, events: list[Event]) -> None:
         now_us = self._core.clock.now_us()
@@ -218,6 +220,8 @@ class Agenda:
         if due_us is None or due_us > now_us:
             return
         if self._run_due_us is not None and self._run_due_us <= now_us and self._machine.cancel is None:
+            if events:
+                return
             self._run_due_us = None
             events.append(CancelRequested(self._journal.at_us(), 0, "timeout"))
             return

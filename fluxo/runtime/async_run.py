@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from fluxo.authoring.context import active
 from fluxo.errors import LeaseLostError, ReplayError, StoreUnavailableError, Suspend
-from fluxo.limits import IN_PLACE_COMMITS_MAX
+from fluxo.limits import IN_PLACE_COMMITS_MAX, SHUTDOWN_PAUSE_S
 from fluxo.model.events import Event
 from fluxo.model.run import RunStatus
 from fluxo.replay.command import Command
@@ -109,6 +109,9 @@ class AsyncRun(Activation):
             # The host loop is being shut down: nothing is recorded, the run goes on elsewhere.
             self.hand_back()
             raise
+        except (KeyboardInterrupt, SystemExit):
+            self.hand_back(SHUTDOWN_PAUSE_S)
+            raise
         finally:
             for task in self._tasks.values():
                 task.cancel()
@@ -138,16 +141,13 @@ class AsyncRun(Activation):
             except Suspend:
                 if machine.blocked is None:
                     raise
-            if self.journal.lost or (machine.blocked is None and not self._main_done()):
+            if self.journal.lost or (machine.blocked is None and not (self._main and self._main.done())):
                 return
             await self._conclude()
         except LeaseLostError as lost:
             _log.info("%s", lost)
         except StoreUnavailableError as problem:
             _log.warning("run %s is left as it is: %s", self.run_id, problem)
-
-    def _main_done(self) -> bool:
-        return self._main is not None and self._main.done()
 
     async def _advance(self, main: RunTask) -> None:
         """Step the loop until the workflow is over, blocked or handed back."""
@@ -164,22 +164,32 @@ class AsyncRun(Activation):
             if machine.replaying:
                 machine.deliver_next()
                 continue
-            if machine.fresh:
-                self.agenda.take_fresh()
-            if self.agenda.stale or self.agenda.busy:
-                events = self.agenda.decide()
-                if events:
-                    await self._record(events, None)
-                    continue
-            if self.agenda.startable:
-                if self.core.draining:
-                    self.agenda.drop_unbegun()
-                await self._start()
-            elif self.core.draining and not self.agenda.running:
-                self.hand_back()
+            if self.leaving or self.journal.lost:
+                self.hand_back(SHUTDOWN_PAUSE_S)
                 return
-            else:
-                await self._wait()
+            if not await self._advance_live():
+                return
+
+    async def _advance_live(self) -> bool:
+        """One live turn: the next facts, else attempts, else a wait; False when the run was handed back."""
+        agenda = self.agenda
+        if self.machine.fresh:
+            agenda.take_fresh()
+        if agenda.stale or agenda.busy:
+            events = agenda.decide()
+            if events:
+                await self._record(events, None)
+                return True
+        if agenda.startable:
+            if self.core.draining:
+                agenda.drop_unbegun()
+            await self._start()
+        elif self.core.draining and not agenda.running:
+            self.hand_back()
+            return False
+        else:
+            await self._wait()
+        return True
 
     async def _start(self) -> None:
         startable, self.agenda.startable = self.agenda.startable, []
@@ -259,11 +269,7 @@ class AsyncRun(Activation):
         self.agenda.finished.append(done)
         self._wake_now()
 
-    def attempt_expired(self, command: Command) -> None:
-        self.stop_attempt(command)
-
     def stop_attempt(self, command: Command) -> None:
-        """Cancel the host task of an attempt that nobody waits for any more."""
         task = self._tasks.pop(command, None)
         if task is not None:
             task.cancel()
@@ -326,7 +332,7 @@ class AsyncRun(Activation):
                 pass  # the driver sends it again, with patience
             except LeaseLostError as lost:
                 raise Suspend(str(lost)) from None
-        future = self._loop.create_future()
+        future = self._loop.create_waiter()
         self._pending = (append, future)
         return future
 

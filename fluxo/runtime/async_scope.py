@@ -148,7 +148,7 @@ class AsyncScope:
         return run.outcome(command)
 
     async def _completion(self, command: Command) -> None:
-        future = command.waiter = self._loop.create_future()
+        future = command.waiter = self._loop.create_waiter()
         try:
             await future
         except BaseException:
@@ -166,14 +166,14 @@ class AsyncScope:
         call = command.call = StepCall(step, args, kwargs)
         call.submitted = True
         call.context = copy_context()
-        future = command.waiter = self._loop.create_future()
+        future = command.waiter = self._loop.create_waiter()
         return AsyncFuture(self._run, command, future)
 
     async def async_sleep(self, delay_us: int | None, until_us: int | None) -> None:
         self.check()
         machine = self._machine
         args = b"@%d" % (until_us or 0) if delay_us is None else b"%d" % delay_us
-        command = machine.issue(self._loop.scope(), "timer", "sleep", call_site(2), args)
+        command = machine.issue(self._loop.scope(), "timer", "sleep", self._loop.site(2), args)
         command.due_us = until_us if delay_us is None else machine.now_us + delay_us
         await self._completion(command)
 
@@ -183,7 +183,7 @@ class AsyncScope:
         self.check()
         machine = self._machine
         args = b"%s|%s" % (b"" if timeout_us is None else b"%d" % timeout_us, "|".join(names).encode())
-        command = machine.issue(self._loop.scope(), "signal", " | ".join(names), call_site(2), args)
+        command = machine.issue(self._loop.scope(), "signal", " | ".join(names), self._loop.site(2), args)
         command.call = names
         command.due_us = None if timeout_us is None else machine.now_us + timeout_us
         await self._completion(command)
@@ -193,7 +193,7 @@ class AsyncScope:
         self.check()
         pending = [future.future for future in futures if isinstance(future, AsyncFuture)]
         while sum(future.done() for future in pending) < count:
-            gate = self._loop.create_future()
+            gate = self._loop.create_waiter()
 
             def open_gate(_: Any, gate: RunFuture = gate) -> None:
                 if not gate.done():
@@ -222,6 +222,9 @@ class AsyncScope:
 
     def call_step(self, step: StepBase, args: tuple[Any, ...], kwargs: dict[str, Any]) -> NoReturn:
         raise UsageError(f"sync {step.where} called in an async workflow: spell it await {step.name}.aio(...)")
+
+    def about_to_block(self, awaitable: str) -> NoReturn:
+        raise UsageError(f"this call blocks: in an async workflow await {awaitable}")
 
     def call_workflow(self, name: str) -> NoReturn:
         raise UsageError(f"workflow {name!r} called inside a workflow: child runs do not exist yet; make it a step")

@@ -140,6 +140,9 @@ class StepScope:
         except Exception as error:
             return FinishedFuture(error=error)
 
+    def about_to_block(self, awaitable: str) -> None:
+        """A step may block; it waits for nothing of the run."""
+
     def call_workflow(self, name: str) -> None:
         """A workflow called inside a step is a plain call."""
 

@@ -7,6 +7,7 @@ Owns: which end a returned value or a raised error is. Must not know drivers; wh
 from __future__ import annotations
 
 import logging
+from os.path import basename
 from typing import TYPE_CHECKING, Any, Final
 
 from fluxo.codec.failure import failure_of
@@ -21,9 +22,11 @@ from fluxo.errors import (
 )
 from fluxo.model.events import Event, RunBlocked, RunCancelled, RunCompleted, RunFailed
 from fluxo.model.run import RunStatus
+from fluxo.replay.command import site_of_error
 from fluxo.store import Projection
 
 if TYPE_CHECKING:
+    from fluxo.authoring.workflow import WorkflowBase
     from fluxo.runtime.activation import Activation
 
 __all__ = ["blocking", "ending"]
@@ -43,9 +46,10 @@ def ending(run: Activation, value: Any, error: BaseException | None) -> tuple[Ev
 
     Raises:
         NonDeterminismError: the history says it went on.
+        HistoryCorruptError: what is left of the history cannot be read.
     """
     machine, definition = run.machine, run.definition
-    machine.end()
+    machine.end(*_how_it_ended(definition, error))
     at_us = run.journal.at_us()
     if error is None:
         try:
@@ -60,6 +64,14 @@ def ending(run: Activation, value: Any, error: BaseException | None) -> tuple[Ev
     cause_seq, cause_issued = machine.cause_of(error)
     failed = RunFailed(at_us, machine.issued, failure_of(error, definition.where), cause_seq, cause_issued)
     return failed, run.projection(RunStatus.FAILED, owned=False)
+
+
+def _how_it_ended(definition: WorkflowBase, error: BaseException | None) -> tuple[str, str]:
+    """What the workflow did last, and where; the type of an error only, since its text may hold a secret."""
+    if error is not None:
+        return f"raised {type(error).__name__}", site_of_error(error)
+    code = definition.fn.__code__
+    return "returned", f"{basename(code.co_filename)}:{code.co_firstlineno} in {code.co_qualname}"
 
 
 def blocking(run: Activation, problem: FluxoError) -> tuple[Event, Projection]:

@@ -168,6 +168,7 @@ class LoopThread:
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
         self._ready = threading.Event()
+        self._closing = False
         self._thread = threading.Thread(target=self._run, name="fluxo-loop", daemon=True)
         self._thread.start()
         self._ready.wait()
@@ -187,6 +188,7 @@ class LoopThread:
 
     def close(self) -> None:
         """Cancel what is left on the loop and end its thread."""
+        self._closing = True
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()
 
@@ -194,7 +196,12 @@ class LoopThread:
         asyncio.set_event_loop(self.loop)
         self.loop.call_soon(self._ready.set)
         try:
-            self.loop.run_forever()
+            while not self._closing:
+                try:
+                    self.loop.run_forever()
+                except (KeyboardInterrupt, SystemExit):
+                    # A step asked for a shutdown; its run has gone back, and the loop is there for the others.
+                    continue
         finally:
             tasks = asyncio.all_tasks(self.loop)
             for task in tasks:

@@ -11,20 +11,20 @@ from __future__ import annotations
 import contextvars
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from fluxo.authoring.context import active
 from fluxo.errors import (
     Cancelled,
-    FluxoError,
     LeaseLostError,
     ReplayError,
     StoreUnavailableError,
     Suspend,
     UsageError,
 )
-from fluxo.limits import THREAD_WAIT_S
+from fluxo.limits import SHUTDOWN_PAUSE_S, THREAD_WAIT_S
 from fluxo.model.events import Event
 from fluxo.model.run import RunStatus
 from fluxo.replay.command import Command
@@ -69,6 +69,7 @@ class SyncRun(Activation):
         self.cancel_due = False
         self.shields = 0
         self._stops: dict[Command, Callable[[], None]] = {}
+        self._undelivered: deque[tuple[Event, int]] = deque()
         self.machine.on_cancel = self._cancel_arrived
 
     def execute(self) -> None:
@@ -93,13 +94,8 @@ class SyncRun(Activation):
         except (KeyboardInterrupt, SystemExit):
             # A shutdown of the worker, not an outcome: the run goes back as it is.
             self.unwinding = True
-            self.hand_back()
+            self.hand_back(SHUTDOWN_PAUSE_S)
             raise
-        except Suspend as suspend:
-            if not self.unwinding and self.machine.blocked is None:
-                error = suspend
-        except FluxoError as problem:
-            error = problem
         except BaseException as problem:
             error = problem
         self._close(value, error)
@@ -110,15 +106,13 @@ class SyncRun(Activation):
             stop()
         if self.journal.lost:
             return
+        suspended = self.unwinding or machine.blocked is not None
+        if suspended and not isinstance(error, Suspend):
+            self._warn_swallowed(error)
         try:
             if machine.blocked is not None:
-                if not self.unwinding:
-                    self._warn_swallowed(error)
                 self._conclude(*blocking(self, machine.blocked))
-            elif self.unwinding:
-                if value is not None or (error is not None and not isinstance(error, Suspend)):
-                    self._warn_swallowed(error)
-            else:
+            elif not suspended:
                 self._conclude(*ending(self, value, error))
         except (ReplayError, LeaseLostError) as problem:
             if not self.journal.lost:
@@ -176,8 +170,13 @@ class SyncRun(Activation):
                 self._guard(lambda: self._advance(command if inline else None))
 
     def _advance(self, inline: Command | None) -> None:
-        """One live turn: the next facts, else the inline step, else a wait."""
-        if self.core.draining and not self.agenda.running:
+        """One live turn: a durable fact, else the next facts, else the inline step, else a wait."""
+        if self._undelivered:
+            self.machine.apply(*self._undelivered.popleft())
+            return
+        if self.journal.lost:
+            raise LeaseLostError(self.run_id)
+        if self.leaving or (self.core.draining and not self.agenda.running):
             self._drained()
         self._launch(inline)
         if self.agenda.stale or self.agenda.busy:
@@ -244,7 +243,7 @@ class SyncRun(Activation):
         self.agenda.finished.append(done)
         self.wake()
 
-    def attempt_expired(self, command: Command) -> None:
+    def stop_attempt(self, command: Command) -> None:
         stop = self._stops.pop(command, None)
         if stop is not None:
             stop()
@@ -277,17 +276,17 @@ class SyncRun(Activation):
         raise Suspend("waiting; the run goes on from its log when it is due")
 
     def _drained(self) -> NoReturn:
-        """The engine drains: leave the run to whoever comes next."""
+        """The engine drains, or a step asked for a shutdown: leave the run to whoever comes next."""
         self.unwinding = True
-        self.hand_back()
-        raise Suspend("the engine is closing; the run goes on elsewhere")
+        self.hand_back(SHUTDOWN_PAUSE_S if self.leaving else 0.0)
+        raise Suspend("handed back; the run goes on elsewhere")
 
     def _record(self, events: Sequence[Event], projection: Projection | None = None) -> None:
+        """Make facts durable; they reach the workflow one by one, as on replay, whatever was committed together."""
         first = self.journal.seq + 1
         self._commit(events, projection)
         self.core.hit("after_ack")
-        for seq, event in enumerate(events, first):
-            self.machine.apply(event, seq)
+        self._undelivered.extend(zip(events, range(first, first + len(events)), strict=True))
 
     def record_lone(self, event: Event) -> None:
         """

@@ -184,6 +184,9 @@ class SyncScope:
     def await_step(self, step: StepBase, args: tuple[Any, ...], kwargs: dict[str, Any]) -> NoReturn:
         raise UsageError(f"{step.where}.aio(...) belongs in an async workflow: call {step.name}(...) here")
 
+    def about_to_block(self, awaitable: str) -> None:
+        """Blocking is what a sync workflow does."""
+
     def call_workflow(self, name: str) -> NoReturn:
         raise UsageError(f"workflow {name!r} called inside a workflow: child runs do not exist yet; make it a step")
 

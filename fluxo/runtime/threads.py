@@ -45,19 +45,9 @@ class Threads:
             number = self._threads
         threading.Thread(target=self._serve, name=f"{self._label}-{number}", daemon=True).start()
 
-    def waiting(self) -> int:
-        """Jobs in line that no thread has taken."""
-        return len(self._jobs)
-
-    def grow(self, by: int) -> None:
-        """Allow `by` more threads (fewer if negative): a job that only waits lends its place to another."""
-        with self._lock:
-            self._size += by
-            start = by > 0 and len(self._jobs) > self._idle and self._threads < self._size
-            if start:
-                self._threads += 1
-        if start:
-            threading.Thread(target=self._serve, name=f"{self._label}-extra", daemon=True).start()
+    def free(self) -> int:
+        """Jobs that could begin at once; negative when some stand in line."""
+        return self._size - self._threads + self._idle - len(self._jobs)
 
     def close(self) -> None:
         """Let idle threads end; jobs under way finish."""

@@ -72,5 +72,5 @@ def arm(engine: Engine, plan: str | None = None) -> Failpoint:
         UsageError: the plan is not usable.
     """
     failpoint = Failpoint(os.environ.get(VARIABLE, "") if plan is None else plan)
-    engine._core.failpoint = failpoint
+    engine._node.core.failpoint = failpoint
     return failpoint

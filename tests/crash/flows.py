@@ -8,13 +8,19 @@ to step with a timer and a signal between; `fan` runs steps beside each other; b
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
+from pathlib import Path
 from typing import Any
 
 import fluxo
 from fluxo import step, workflow
 from tests.crash.world import World
 
-__all__ = ["FLOWS", "afan", "aline", "expected", "fan", "line"]
+__all__ = ["BOOM", "FLOWS", "afan", "aline", "bomb", "expected", "fan", "line", "shy"]
+
+BOOM = 7
+"""Exit code of a process that ran a bomb."""
 
 WIDTH = 3
 
@@ -74,6 +80,40 @@ async def afan(folder: str, value: int) -> list[int]:
     parts = saw(folder, "parts", [task.result() for task in beside])
     word = saw(folder, "word", await fluxo.aio.wait_signal("word", int))
     return [first, *parts, saw(folder, "last", await amove(folder, "last", sum(parts) + word))]
+
+
+class Fuse:
+    """Whether `shy` is at work in this process, and whether anything else is."""
+
+    lit = threading.Event()
+    never = threading.Event()
+
+
+@step(name="crash.explode")
+def explode(folder: str) -> str:
+    if (Path(folder) / "defused").exists():
+        return "defused"
+    Fuse.lit.wait(0.1)
+    os._exit(BOOM)
+
+
+@step(name="crash.hide")
+def hide(folder: str) -> str:
+    World(folder).effect(fluxo.info().idempotency_key, "hide")
+    Fuse.lit.set()
+    Fuse.never.wait(0.3)
+    return "nobody there"
+
+
+@workflow(name="crash.bomb")
+def bomb(folder: str) -> str:
+    return explode(folder)
+
+
+@workflow(name="crash.shy")
+def shy(folder: str) -> str:
+    """Takes its time, so that it is under way whenever a bomb goes off beside it."""
+    return hide(folder)
 
 
 FLOWS = {"line": line, "aline": aline, "fan": fan, "afan": afan}

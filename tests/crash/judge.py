@@ -134,7 +134,8 @@ def _judge_inbox(world: World, run_id: str, events: list[Event]) -> None:
 def _rows(world: World, run_id: str) -> list[Row]:
     return _query(
         world,
-        "SELECT seq, nonce, digest, body FROM fluxo_events JOIN fluxo_runs ON key = run WHERE run_id = ? ORDER BY seq",
+        "SELECT seq, e.nonce, digest, body FROM fluxo_events e JOIN fluxo_runs r ON r.key = e.run WHERE run_id = ? "
+        "ORDER BY seq",
         run_id,
     )
 

@@ -134,10 +134,10 @@ class Nursery:
 
     def clear(self) -> None:
         """Kill the children of one test."""
-        while self.children:
-            child = self.children.pop()
+        for child in self.children:
             child.kill()
-            child.ended()
+        while self.children:
+            self.children.pop().ended()
 
     def close(self) -> None:
         """Kill what is left and end the helper."""
@@ -192,4 +192,5 @@ def _live(stream: int, target: list[str], args: list[Any], environment: dict[str
 if __name__ == "__main__":
     for module in sys.argv[2:]:
         importlib.import_module(module)
-    _serve(socket.socket(fileno=int(sys.argv[1])))
+    with socket.socket(fileno=int(sys.argv[1])) as channel:
+        _serve(channel)

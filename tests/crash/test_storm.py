@@ -17,7 +17,7 @@ from fluxo.model.events import RunClaimed
 from tests.crash.flows import expected
 from tests.crash.judge import Judge, run_ids
 from tests.crash.processes import Nursery
-from tests.crash.worker import finish, start_for_ever
+from tests.crash.worker import finish_the_started, start_for_ever
 from tests.crash.world import World
 
 KILLS = 200
@@ -37,7 +37,7 @@ def test_two_hundred_random_kills_lose_nothing_and_double_nothing(nursery: Nurse
         child.kill()
         acknowledged += child.lines()
 
-    last = nursery.fork(finish, str(world.folder))
+    last = nursery.fork(finish_the_started, str(world.folder))
     assert last.ended() == 0
     results = dict(json.loads(line) for line in last.lines())
 

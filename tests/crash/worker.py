@@ -10,16 +10,18 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import logging
 from datetime import timedelta
 
 from fluxo import Engine
+from fluxo.engine import claims
 from fluxo.testing.failpoints import arm
 from tests.crash.flows import FLOWS
 from tests.crash.judge import run_ids
 from tests.crash.processes import hear, tell
 from tests.crash.world import World
 
-__all__ = ["finish", "finish_and_stay", "finish_on_a_loop", "start_for_ever"]
+__all__ = ["finish", "finish_and_stay", "finish_on_a_loop", "finish_the_started", "settle", "start_for_ever"]
 
 LEASE_S = 10.0
 PATIENCE_S = 25.0
@@ -27,6 +29,10 @@ PATIENCE_S = 25.0
 
 def engine_of(folder: str, plan: str = "", lease_s: float = LEASE_S) -> Engine:
     """An engine on the folder's store, with a failpoint armed before it does anything."""
+    # Each of hundreds of processes would say that this SQLite is old.
+    logging.getLogger("fluxo.stores").setLevel(logging.ERROR)
+    # What a suspect rests is shown elsewhere; here it would be most of the time.
+    claims.CRASH_LOOP_BACKOFF_S = 0.02  # type: ignore[misc]
     engine = Engine(World(folder).store, lease=timedelta(seconds=lease_s))
     arm(engine, plan)
     return engine
@@ -51,6 +57,15 @@ def finish_and_stay(folder: str, lease_s: float) -> None:
         hear()
 
 
+def settle(folder: str) -> None:
+    """Work until every run has ended or is blocked; tell how each stands."""
+    with engine_of(folder) as engine:
+        for run_id in run_ids(World(folder)):
+            handle = engine.get(run_id)
+            assert handle.wait(PATIENCE_S), f"{run_id} does not end"
+            tell(json.dumps([run_id, handle.status()]))
+
+
 def finish_on_a_loop(folder: str, plan: str = "", lease_s: float = LEASE_S) -> None:
     """`finish`, in a program that has an event loop of its own."""
 
@@ -71,7 +86,20 @@ def start_for_ever(folder: str, life: int) -> None:
             name = list(FLOWS)[number % len(FLOWS)]
             run_id = f"{name}-{life}-{number}"
             handles.append(engine.start(FLOWS[name].options(id=run_id), folder, number))
-            engine.signal(run_id, "word", number, key="the word")
+            send_word(engine, run_id)
             tell(run_id)
             if len(handles) > 3:
                 handles.pop(0).result(PATIENCE_S)
+
+
+def finish_the_started(folder: str) -> None:
+    """`finish`, for processes that may have been killed between a start and its signal: all are sent again."""
+    with engine_of(folder) as engine:
+        for run_id in run_ids(World(folder)):
+            send_word(engine, run_id)
+        tell_results(engine, folder)
+
+
+def send_word(engine: Engine, run_id: str) -> None:
+    """The signal that a run of `start_for_ever` waits for; however often it is sent, it is one."""
+    engine.signal(run_id, "word", int(run_id.rpartition("-")[2]), key="the word")

@@ -35,7 +35,8 @@ def ask(folder: str, label: str) -> str:
 
 
 @step(name="children.told")
-def told(what: str) -> None:
+def told(folder: str, what: str) -> None:
+    World(folder).effect(fluxo.info().idempotency_key, what)
     tell(what)
 
 
@@ -63,15 +64,15 @@ async def atalk(folder: str) -> list[str]:
 
 @workflow(name="children.wait")
 def wait(folder: str) -> str:
-    told("waiting")
+    told(folder, "waiting")
     return fluxo.wait_signal("last", str)
 
 
 @workflow(name="children.listen")
-def listen(count: int) -> int:
+def listen(folder: str, count: int) -> int:
     for number in range(count):
         fluxo.wait_signal("ping")
-        told(f"heard {number}")
+        told(folder, f"heard {number}")
     return count
 
 

@@ -152,6 +152,7 @@ def test_a_crash_during_back_off_keeps_the_attempt_and_the_time_of_the_next(time
     crashed.close(drain=False)
     timed_place.forward(3599)
     with timed_place.engine() as early:
+        timed_place.until(lambda: early.get("patient").status() == "waiting")
         assert attempts == [1]
         info = early.get("patient").info()
         assert info.wake_at is not None
@@ -525,6 +526,14 @@ def test_resources_are_for_steps(place: Place) -> None:
             engine.run(wish)
 
 
+@pytest.fixture
+def no_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run whose step asked for a shutdown is due again at once."""
+    for driver in ("sync_run", "async_run"):
+        monkeypatch.setattr(f"fluxo.runtime.{driver}.SHUTDOWN_PAUSE_S", 0.001)
+
+
+@pytest.mark.usefixtures("no_rest")
 @pytest.mark.parametrize("shutdown", [KeyboardInterrupt, SystemExit])
 def test_a_shutdown_in_a_step_is_no_outcome(place: Place, shutdown: type[BaseException]) -> None:
     attempts: list[int] = []
@@ -550,30 +559,62 @@ def test_a_shutdown_in_a_step_is_no_outcome(place: Place, shutdown: type[BaseExc
     assert not [event for event in events if isinstance(event, StepFailed | StepRetried | RunFailed)]
 
 
-def test_a_shutdown_in_a_submitted_step_is_no_outcome_and_does_not_hold_up_closing(place: Place) -> None:
-    raised = threading.Event()
+@pytest.mark.usefixtures("no_rest")
+@pytest.mark.parametrize("way", ["submitted", "submitted async", "awaited in a thread", "awaited", "gathered"])
+def test_a_shutdown_in_a_step_beside_the_workflow_is_no_outcome_either(place: Place, way: str) -> None:
     attempts: list[int] = []
 
     @step
     def interrupted() -> str:
         attempts.append(fluxo.info().attempt)
         if len(attempts) == 1:
-            raised.set()
             raise SystemExit
         return "done"
 
+    @step
+    async def interrupted_later() -> str:
+        return interrupted()
+
     @workflow
-    def work() -> str:
-        return interrupted.submit().result()
+    def submits(later: bool) -> str:
+        return interrupted_later.submit().result() if later else interrupted.submit().result()
+
+    @workflow
+    async def awaits(way: str) -> str:
+        if way == "awaited":
+            return await interrupted_later()
+        if way == "gathered":
+            return (await asyncio.gather(interrupted_later(), asyncio.sleep(0)))[0]
+        return await interrupted.aio()
 
     with place.engine() as engine:
-        engine.start(work.options(id="work"))
-        assert raised.wait(10)
-    with place.engine() as engine:
-        assert engine.get("work").result(timeout=10) == "done"
-        events = engine.history("work")
+        submitted = way.startswith("submitted")
+        handle = engine.start(submits, "async" in way) if submitted else engine.start(awaits, way)
+        assert handle.result(timeout=10) == "done"
+        events = handle.history()
     assert attempts == [1, 1]
     assert not [event for event in events if isinstance(event, StepFailed)]
+
+
+def test_a_step_that_always_asks_for_a_shutdown_rests_in_between(place: Place) -> None:
+    attempts: list[int] = []
+
+    @step
+    def interrupted() -> None:
+        attempts.append(fluxo.info().attempt)
+        raise SystemExit
+
+    @workflow
+    def work() -> None:
+        interrupted.submit().result()
+
+    with place.engine() as engine:
+        handle = engine.start(work)
+        place.until(lambda: handle.status() == "pending")
+        wake_at = handle.info().wake_at
+        assert wake_at is not None
+        assert wake_at > handle.info().created_at
+    assert attempts == [1]
 
 
 def test_an_engine_may_be_called_in_a_step_but_not_in_a_workflow(place: Place) -> None:
