@@ -16,7 +16,6 @@ from fluxo.authoring.fan_out import as_completed, gather, wait_any
 from fluxo.authoring.flow import (
     Signal,
     info,
-    logger,
     now,
     random,
     resource,
@@ -73,6 +72,7 @@ from fluxo.model.retry import Retry
 from fluxo.model.run import RunStatus
 
 if TYPE_CHECKING:
+    from fluxo.authoring.logger import logger
     from fluxo.engine import AsyncEngine, Engine, Handle
     from fluxo.stores.memory import MemoryStore
     from fluxo.stores.sql.store import SqlStore
@@ -85,6 +85,7 @@ _LAZY = {
     "Handle": "fluxo.engine",
     "MemoryStore": "fluxo.stores.memory",
     "SqlStore": "fluxo.stores.sql",
+    "logger": "fluxo.authoring.logger",
 }
 
 __all__ = [

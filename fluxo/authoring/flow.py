@@ -7,14 +7,11 @@ a run waits. The awaitable spellings are collected in `fluxo.aio`.
 
 from __future__ import annotations
 
-import logging
-import random as random_module
 import time
-import uuid
 from collections.abc import Awaitable
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
-from typing import Any, Generic, NamedTuple, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast, overload
 
 from fluxo.authoring.context import RunContext, active, require
 from fluxo.authoring.step import step
@@ -24,6 +21,10 @@ from fluxo.errors import UsageError
 from fluxo.ids import check_name
 from fluxo.model.retry import seconds
 
+if TYPE_CHECKING:
+    from random import Random
+    from uuid import UUID
+
 __all__ = [
     "Signal",
     "async_signal",
@@ -32,7 +33,6 @@ __all__ = [
     "async_wait_any_signal",
     "async_wait_signal",
     "info",
-    "logger",
     "now",
     "random",
     "resource",
@@ -156,16 +156,24 @@ def now() -> datetime:
     return from_us(_clock.now_us() if scope is None else scope.now_us())
 
 
-def random() -> random_module.Random:
+def random() -> Random:
     """A seeded source, equal on replay; outside a run a fresh one."""
     scope = active.get(None)
-    return random_module.Random() if scope is None else scope.random()
+    if scope is not None:
+        return scope.random()
+    from random import Random
+
+    return Random()
 
 
-def uuid4() -> uuid.UUID:
+def uuid4() -> UUID:
     """A random UUID, equal on replay."""
     scope = active.get(None)
-    return uuid.uuid4() if scope is None else scope.uuid4()
+    if scope is not None:
+        return scope.uuid4()
+    import uuid
+
+    return uuid.uuid4()
 
 
 def info() -> RunContext:
@@ -181,25 +189,6 @@ def resource(name: str) -> Any:
         UsageError: no such resource; the message lists those there are.
     """
     return require("resource").resource(name)
-
-
-class _RunLogger(logging.LoggerAdapter[logging.Logger]):
-    """Adds run_id, workflow and step to records, and stays silent while a workflow is being replayed."""
-
-    def isEnabledFor(self, level: int) -> bool:
-        scope = active.get(None)
-        return (scope is None or not scope.info().replaying) and super().isEnabledFor(level)
-
-    def process(self, msg: Any, kwargs: Any) -> tuple[Any, Any]:
-        scope = active.get(None)
-        if scope is not None:
-            facts = scope.info()
-            own = {"run_id": facts.run_id, "workflow": facts.workflow, "step": facts.step, "attempt": facts.attempt}
-            kwargs["extra"] = {**own, **(kwargs.get("extra") or {})}
-        return msg, kwargs
-
-
-logger = _RunLogger(logging.getLogger("fluxo.run"), None)
 
 
 def _us(what: str, delay: float | timedelta) -> int:

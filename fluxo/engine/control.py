@@ -41,7 +41,7 @@ class Control:
     `changed` is called with the key of a run whose inbox or row was changed here; `ended` with an end written here.
     """
 
-    def __init__(self, core: Core, changed: Callable[[int], None], ended: Callable[[str, End], None]) -> None:
+    def __init__(self, core: Core, changed: Callable[[int], None], ended: Callable[[int, str, End], None]) -> None:
         self._core = core
         self._changed = changed
         self._ended = ended
@@ -208,7 +208,7 @@ class Control:
                 raise RunNotFoundError(run_id, self._core.namespace)
             event = RunCancelled(self._now_us(decode_event(tail[3]).at_us), True)
             if self._add(run, tail, event, RunStatus.CANCELLED):
-                self._ended(run_id, event)
+                self._ended(run.key, run_id, event)
                 self._changed(run.key)
                 return True
         raise ConflictError(run_id, self.find(run_id).tail_seq + 1)

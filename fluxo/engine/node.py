@@ -51,7 +51,7 @@ class Node:
         self.queues = queues
         self.works = works
         self.watch = Watch()
-        self.control = Control(core, self._changed, self.watch.ended)
+        self.control = Control(core, self._changed, self._ended)
         self.worker = Worker(core, self.watch, self._begin, queues=queues, lease_s=lease_s, label=label)
         self.host: Host | None = None
         self.state = "new"
@@ -258,6 +258,13 @@ class Node:
         if self.core.draining:
             with self._idle:
                 self._idle.notify_all()
+
+    def _ended(self, key: int, run_id: str, end: End) -> None:
+        """A run was ended from outside: whoever executes it here must stop."""
+        activation = self.worker.active.get(key)
+        if activation is not None:
+            activation.drop()
+        self.watch.ended(run_id, end)
 
     def _changed(self, key: int) -> None:
         activation = self.worker.active.get(key)

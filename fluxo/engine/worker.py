@@ -60,6 +60,7 @@ class Worker:
         self._next_beat_s = 0.0
         self._scanned_s = float("-inf")
         self._last_strays: list[Release] = []
+        self._last_unowned: set[Activation] = set()
         self._thread: threading.Thread | None = None
 
     def start(self, *, owns_runs: bool) -> None:
@@ -171,10 +172,10 @@ class Worker:
         if owned is None:
             _log.warning("worker %s was declared dead by others; it drops its runs and registers anew", owner)
             for activation in tuple(self.active.values()):
-                activation.journal.lost = True
-                activation.poke()
+                activation.drop()
             self._register()
             return
+        self._drop_unowned(set(owned))
         strays = [
             Release(key, owner, nonce)
             for key, nonce in owned
@@ -186,6 +187,17 @@ class Worker:
         self._last_strays = strays
         self._judge()
         self._name_unknown()
+
+    def _drop_unowned(self, owned: set[tuple[int, int]]) -> None:
+        """
+        Drop runs that this worker holds and the store gives to someone else, or to nobody (ended by force).
+
+        One that only waits would never notice. Seen twice, because a run may be between the store and `active`.
+        """
+        unowned = {run for run in tuple(self.active.values()) if (run.key, run.journal.nonce) not in owned}
+        for activation in unowned & self._last_unowned:
+            activation.drop()
+        self._last_unowned = unowned
 
     def _judge(self) -> None:
         self._claims.dead = self._liveness.dead(self._core.store.workers(), self._core.owner)

@@ -6,9 +6,10 @@ Owns: their names, types, units and bounds. Must not know functions or engines.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
+
+import msgspec
 
 from fluxo.errors import UsageError
 from fluxo.ids import check_name
@@ -17,8 +18,7 @@ from fluxo.model.retry import NO_RETRY, Retry, seconds
 __all__ = ["StepOptions", "WorkflowOptions", "changed"]
 
 
-@dataclass(frozen=True, slots=True)
-class StepOptions:
+class StepOptions(msgspec.Struct, frozen=True):
     """`timeout_s` bounds one attempt; `record_args=False` keeps arguments out of the log and out of the comparison."""
 
     name: str
@@ -27,8 +27,7 @@ class StepOptions:
     record_args: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class WorkflowOptions:
+class WorkflowOptions(msgspec.Struct, frozen=True):
     """`timeout_s` bounds the whole run; `id` is the run's id, random if None."""
 
     name: str
@@ -60,7 +59,7 @@ def changed(options: Any, what: str, given: dict[str, Any]) -> Any:
             values[key] = value if key == "id" and value is None else check_name(f"{key}= of {what}", value)
         else:
             raise UsageError(f"{what} has no option {key!r}")
-    return replace(options, **values)
+    return msgspec.structs.replace(options, **values)
 
 
 def _timeout(what: str, value: float | timedelta) -> float:

@@ -73,10 +73,10 @@ class Child:
         """Wait for its end; the exit code, negative for a signal."""
         if self._status is None:
             deadline_s = time.monotonic() + timeout_s
-            while more := self._receive(deadline_s):
-                self._heard += more
+            with self._stream:
+                while more := self._receive(deadline_s):
+                    self._heard += more
             self._status = os.waitstatus_to_exitcode(self._nursery.ask(wait=self.pid))
-            self._stream.close()
         return self._status
 
     def kill(self, number: int = signal.SIGKILL) -> None:
@@ -114,10 +114,14 @@ class Nursery:
 
     def fork(self, target: Callable[..., None], *args: Any, **environment: str) -> Child:
         """Run ``target(*args)`` (a module's function, plain data) in a process of its own."""
-        ours, theirs = socket.socketpair()
         request = {"target": [target.__module__, target.__qualname__], "args": args, "environment": environment}
+        ours, theirs = socket.socketpair()
         with theirs:
-            child = Child(self, self.ask(theirs, **request), ours)
+            try:
+                child = Child(self, self.ask(theirs, **request), ours)
+            except BaseException:
+                ours.close()
+                raise
         self.children.append(child)
         return child
 

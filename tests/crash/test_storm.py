@@ -13,6 +13,8 @@ import os
 import random
 import time
 
+import pytest
+
 from fluxo.model.events import RunClaimed
 from tests.crash.flows import expected
 from tests.crash.judge import Judge, run_ids
@@ -24,6 +26,7 @@ KILLS = 200
 MOMENT_S = 0.04
 
 
+@pytest.mark.timeout(180)
 def test_two_hundred_random_kills_lose_nothing_and_double_nothing(nursery: Nursery, world: World) -> None:
     seed = int(os.environ.get("FLUXO_CRASH_SEED") or random.SystemRandom().getrandbits(32))
     print(f"to repeat these moments: FLUXO_CRASH_SEED={seed}")  # noqa: T201
@@ -31,7 +34,7 @@ def test_two_hundred_random_kills_lose_nothing_and_double_nothing(nursery: Nurse
     acknowledged: list[str] = []
     for life in range(KILLS):
         child = nursery.fork(start_for_ever, str(world.folder), life)
-        if draw.random() < 0.8:
+        if draw.random() < 0.6:
             acknowledged.append(child.line())
         time.sleep(draw.uniform(0, MOMENT_S))
         child.kill()
