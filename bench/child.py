@@ -33,7 +33,7 @@ def command(target: str, arguments: dict[str, Any], python: str = sys.executable
     return [python, "-m", "bench.child", target, json.dumps(arguments)]
 
 
-def call(target: str, *, python: str = sys.executable, timeout_s: float = 300.0, **arguments: Any) -> dict[str, Any]:
+def call(target: str, *, python: str = sys.executable, timeout_s: float = 120.0, **arguments: Any) -> dict[str, Any]:
     """
     Call a function in a fresh process; its answer must be JSON. {} from one that died as it was asked to.
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import fluxo
 from fluxo.clock import SystemClock
-from fluxo.ids import shard_of
+from fluxo.model.names import shard_of
 from fluxo.model.run import RunStatus
 from fluxo.store import Append, Committed, EventRow, NewRun, Store
 from fluxo.stores.memory import MemoryStore

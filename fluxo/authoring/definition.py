@@ -110,9 +110,10 @@ def check_function(decorator: str, fn: Any) -> None:
     Raises:
         UsageError: names the order or the spelling that works.
     """
+    kind = "classmethod" if isinstance(fn, classmethod) else "staticmethod"
     if isinstance(fn, classmethod | staticmethod):
         raise UsageError(
-            f"@{decorator} must stand below @{type(fn).__name__}, and @classmethod is not supported at all: "
+            f"@{decorator} must stand below @{kind}, and @classmethod is not supported at all: "
             "decorate a function, a method or a @staticmethod"
         )
     if not callable(fn) or not hasattr(fn, "__code__"):

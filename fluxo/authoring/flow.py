@@ -11,14 +11,14 @@ import time
 from collections.abc import Awaitable
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, overload
 
 from fluxo.authoring.context import RunContext, active, require
 from fluxo.authoring.step import step
 from fluxo.clock import SystemClock, from_us, to_us
 from fluxo.codec.payload import ANY
 from fluxo.errors import UsageError
-from fluxo.ids import check_name
+from fluxo.model.names import check_name
 from fluxo.model.retry import seconds
 
 if TYPE_CHECKING:
@@ -212,4 +212,4 @@ def _until_us(at: datetime) -> int:
 def _names(names: tuple[str, ...]) -> tuple[str, ...]:
     if not names:
         raise UsageError("wait_any_signal() needs at least one name")
-    return cast("tuple[str, ...]", tuple(check_name("signal name", name) for name in names))
+    return tuple(check_name("signal name", name) for name in names)

@@ -21,7 +21,7 @@ from fluxo.authoring.registry import register_step
 from fluxo.codec.arguments import ArgumentsCodec
 from fluxo.codec.payload import TypeCodec
 from fluxo.errors import UsageError
-from fluxo.ids import check_name
+from fluxo.model.names import check_name
 from fluxo.model.options import StepOptions, changed
 from fluxo.model.retry import Retry
 
@@ -235,14 +235,20 @@ async def _in_thread(step: StepBase, args: tuple[Any, ...], kwargs: dict[str, An
 
 
 class _StepDecorator(Protocol):
+    # Every coroutine function is a callable too; the first overload that fits wins, and that is what is meant.
     @overload
-    def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncStep[P, R]: ...
+    def __call__(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
+        self, fn: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> AsyncStep[P, R]: ...
     @overload
     def __call__(self, fn: Callable[P, R], /) -> Step[P, R]: ...
 
 
+# See the protocol above for the two ignores.
 @overload
-def step(fn: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncStep[P, R]: ...
+def step(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
+    fn: Callable[P, Coroutine[Any, Any, R]], /
+) -> AsyncStep[P, R]: ...
 @overload
 def step(fn: Callable[P, R], /) -> Step[P, R]: ...
 @overload
@@ -285,8 +291,8 @@ def step(
         own = check_name("step name", name or function.__qualname__)
         given = {"retry": retry, "timeout": timeout, "record_args": record_args}
         options = changed(StepOptions(name=own), f"step {own!r}", given)
-        kind: type[StepBase] = AsyncStep if inspect.iscoroutinefunction(function) else Step
-        definition = kind(function, options, None, None)
+        kind = AsyncStep if inspect.iscoroutinefunction(function) else Step
+        definition = cast("StepBase", kind(function, options, None, None))
         register_step(definition)
         return definition
 

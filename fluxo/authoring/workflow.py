@@ -18,7 +18,7 @@ from fluxo.authoring.registry import register_workflow
 from fluxo.codec.arguments import ArgumentsCodec
 from fluxo.codec.payload import TypeCodec
 from fluxo.errors import UsageError
-from fluxo.ids import check_name
+from fluxo.model.names import check_name
 from fluxo.model.options import WorkflowOptions, changed
 
 __all__ = ["AsyncWorkflow", "Workflow", "WorkflowBase", "workflow"]
@@ -113,14 +113,20 @@ class AsyncWorkflow(WorkflowBase, Generic[P, R]):
 
 
 class _WorkflowDecorator(Protocol):
+    # Every coroutine function is a callable too; the first overload that fits wins, and that is what is meant.
     @overload
-    def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncWorkflow[P, R]: ...
+    def __call__(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
+        self, fn: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> AsyncWorkflow[P, R]: ...
     @overload
     def __call__(self, fn: Callable[P, R], /) -> Workflow[P, R]: ...
 
 
+# See the protocol above for the two ignores.
 @overload
-def workflow(fn: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncWorkflow[P, R]: ...
+def workflow(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
+    fn: Callable[P, Coroutine[Any, Any, R]], /
+) -> AsyncWorkflow[P, R]: ...
 @overload
 def workflow(fn: Callable[P, R], /) -> Workflow[P, R]: ...
 @overload
@@ -160,8 +166,8 @@ def workflow(
         own = check_name("workflow name", name or function.__qualname__)
         given = {"version": version, "timeout": timeout, "queue": queue}
         options = changed(WorkflowOptions(name=own), f"workflow {own!r}", given)
-        kind: type[WorkflowBase] = AsyncWorkflow if inspect.iscoroutinefunction(function) else Workflow
-        definition = kind(function, options, None, None)
+        kind = AsyncWorkflow if inspect.iscoroutinefunction(function) else Workflow
+        definition = cast("WorkflowBase", kind(function, options, None, None))
         register_workflow(definition)
         return definition
 

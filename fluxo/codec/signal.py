@@ -28,7 +28,7 @@ def encode_signal(payload: Any, where: str) -> bytes:
     try:
         return ANY.encode(payload, where)
     except EncodeError:
-        kind = type(payload)
+        kind = payload.__class__
         if kind.__module__ == "builtins":
             raise
         return codec_for(kind).encode(payload, where)

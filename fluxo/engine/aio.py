@@ -75,7 +75,8 @@ class AsyncEngine:
         key = starting.created(outcome)
         if key is not None:
             node.dispatch(starting, key)
-        return Handle(node, starting.run_id, starting.definition.result)
+        handle: Handle[Any] = Handle(node, starting.run_id, starting.definition.result)
+        return handle
 
     async def get(self, run_id: str) -> Handle[Any]:
         """See `Engine.get`."""

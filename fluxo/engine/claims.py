@@ -25,7 +25,7 @@ from fluxo.limits import (
     CRASH_LOOP_PATIENCE_S,
     CRASH_LOOP_TAKEOVERS_MAX,
 )
-from fluxo.model.events import Event, RunBlocked, RunClaimed
+from fluxo.model.events import Event, RunBlocked, RunCancelled, RunClaimed, RunCompleted, RunFailed
 from fluxo.model.run import RunRecord, RunStatus
 from fluxo.replay.history import History
 from fluxo.runtime.reading import read_history
@@ -96,7 +96,7 @@ class Claims:
                     continue
                 strikes = self._strikes(run, tail)
                 if strikes > CRASH_LOOP_TAKEOVERS_MAX:
-                    self._block_loop(run, strikes)
+                    self._block_loop(run, tail, strikes)
                 elif strikes >= CRASH_LOOP_ALONE_FROM:
                     self._rest(run, strikes)
                     suspects.append((run, tail))
@@ -110,9 +110,14 @@ class Claims:
             return self._claim_suspect(suspects)
 
     def _tail(self, run: RunRecord) -> EventRow | None:
-        tail = self._core.store.tail(run.key)
+        """The end of the log as it belongs to this row; None once the run is no longer what made it due."""
+        store = self._core.store
+        tail = store.tail(run.key)
         if tail is None:
             _log.error("run %s has a row and no events; it is left alone until they are restored", run.run_id)
+        elif (tail[1] != run.nonce or tag_of(tail[3]) in _ENDS) and store.get(run.namespace, run.run_id) != run:
+            # Someone was quicker since we looked: behind this tail a claim would rob the living, or follow an end.
+            return None
         return tail
 
     def _strikes(self, run: RunRecord, tail: EventRow) -> int:
@@ -154,7 +159,7 @@ class Claims:
             if history.tail_seq <= run.tail_seq:
                 raise HistoryCorruptError(run.run_id, run.tail_seq, "the end of the log is gone")
         except HistoryCorruptError as problem:
-            self._block(run, nonce, "corrupt", str(problem), problem.seq)
+            self._block(run, claim, nonce, "corrupt", str(problem), problem.seq)
             return None
         if (history.tail_seq, history.tail_digest) != (seq, digest):
             # Overtaken before we read it: going on from that tail would be writing behind a fence, or behind the end.
@@ -165,7 +170,7 @@ class Claims:
         try:
             return self._begin(run, nonce, history)
         except FluxoError as problem:
-            self._block(run, nonce, "error", str(problem), history.tail_seq)
+            self._block(run, claim, nonce, "error", str(problem), seq)
             return None
 
     def _rest(self, run: RunRecord, strikes: int) -> None:
@@ -186,7 +191,8 @@ class Claims:
         self._rests = {key: rest_s for key, rest_s in self._rests.items() if key in keys}
         now_s = self._core.clock.monotonic_s()
         busy = any(not activation.parked for activation in tuple(self._active.values()))
-        for run, tail in suspects:
+        # The one that rested first has done the least; what kills its process would otherwise kill their turns, too.
+        for run, tail in sorted(suspects, key=lambda suspect: self._rests[suspect[0].key]):
             rested_s = now_s - self._rests[run.key]
             if rested_s >= (CRASH_LOOP_PATIENCE_S if busy else 0):
                 del self._rests[run.key]
@@ -201,18 +207,15 @@ class Claims:
             self._alone = None
         return self._alone is not None
 
-    def _block_loop(self, run: RunRecord, strikes: int) -> None:
-        died = f"{strikes - 1} workers in a row died while executing it"
+    def _block_loop(self, run: RunRecord, tail: EventRow, strikes: int) -> None:
+        died = f"{strikes} workers in a row died while executing it"
         report = f"{died}, without progress; its code may kill the process"
         self._rests.pop(run.key, None)
-        self._block(run, new_nonce(), "crash_loop", report, run.tail_seq)
+        self._block(run, tail, new_nonce(), "crash_loop", report, run.tail_seq)
 
-    def _block(self, run: RunRecord, nonce: int, reason: str, report: str, seq: int) -> None:
-        """Park a run that cannot be begun; the rest of its log need not be readable for that."""
+    def _block(self, run: RunRecord, tail: EventRow, nonce: int, reason: str, report: str, seq: int) -> None:
+        """Park a run that cannot be begun, behind the tail that says why; the rest of its log need not be readable."""
         core = self._core
-        tail = core.store.tail(run.key)
-        if tail is None:
-            return
         _log.error("run %s is blocked (%s): %s", run.run_id, reason, report)
         event = RunBlocked(self._at_us(tail), reason, report, seq)
         projection = Projection(RunStatus.BLOCKED, None, run.consumed, None, nonce)
@@ -228,6 +231,7 @@ class Claims:
 
 
 _LOOK_BACK = CRASH_LOOP_TAKEOVERS_MAX + 1
+_ENDS = {kind.__struct_config__.tag for kind in (RunCompleted, RunFailed, RunCancelled, RunBlocked)}
 
 
 def _append(run: RunRecord, tail: EventRow, event: Event, nonce: int, projection: Projection) -> Append:

@@ -17,10 +17,11 @@ from fluxo.codec.signal import encode_signal
 from fluxo.engine.watch import End
 from fluxo.engine.worker import end_of
 from fluxo.errors import ConflictError, LimitExceededError, RunNotFoundError, StoreUnavailableError, UsageError
-from fluxo.ids import check_name, new_nonce
+from fluxo.ids import new_nonce
 from fluxo.limits import INBOX_MESSAGES_MAX, PAGE_RUNS_MAX
 from fluxo.model.events import Event, RunBlocked, RunCancelled, RunReopened
 from fluxo.model.info import Page, RunInfo, info_of
+from fluxo.model.names import check_name
 from fluxo.model.retry import seconds
 from fluxo.model.run import ENDED, OPEN, RunRecord, RunStatus
 from fluxo.runtime.reading import read_history, read_rows

@@ -21,10 +21,10 @@ from fluxo.engine.handle import Handle, codec_of, result_of
 from fluxo.engine.node import Node
 from fluxo.engine.starting import Starting
 from fluxo.errors import UsageError
-from fluxo.ids import check_name
 from fluxo.limits import DRAIN_S, LEASE_S, SYNC_RUNS_MAX
 from fluxo.model.events import Event
 from fluxo.model.info import EngineStats, Page
+from fluxo.model.names import check_name
 from fluxo.model.observer import Observer
 from fluxo.model.retry import seconds
 from fluxo.model.run import RunStatus
@@ -207,7 +207,8 @@ class Engine:
         key = starting.created(self._node.core.committer.commit(starting.append))
         if key is not None:
             self._node.dispatch(starting, key)
-        return Handle(self._node, starting.run_id, starting.definition.result)
+        handle: Handle[Any] = Handle(self._node, starting.run_id, starting.definition.result)
+        return handle
 
     def get(self, run_id: str) -> Handle[Any]:
         """

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from fluxo.authoring.workflow import WorkflowBase
 from fluxo.codec.event import chain, encode_event
 from fluxo.errors import FluxoInternalError, RunExistsError, StoreUnavailableError, UsageError
-from fluxo.ids import new_nonce, new_run_id, shard_of
+from fluxo.ids import new_nonce, new_run_id
 from fluxo.model.events import RunStarted
+from fluxo.model.names import shard_of
 from fluxo.model.run import RunRecord, RunStatus
 from fluxo.replay.history import History
 from fluxo.store import Append, Committed, Existing, NewRun, Outcome, Unknown

@@ -200,7 +200,11 @@ class Worker:
         self._last_unowned = unowned
 
     def _judge(self) -> None:
-        self._claims.dead = self._liveness.dead(self._core.store.workers(), self._core.owner)
+        """Find the dead, and strike them off: their runs are orphans for everyone, and a zombie learns of it (rule 10)."""
+        store = self._core.store
+        self._claims.dead = self._liveness.dead(store.workers(), self._core.owner)
+        for worker_id in self._claims.dead:
+            store.unregister(worker_id)
 
     def _name_unknown(self) -> None:
         """Say once which waiting workflows this process does not have; they are left for other workers."""

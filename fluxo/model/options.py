@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from fluxo.errors import UsageError
-from fluxo.ids import check_name
+from fluxo.model.names import check_name
 from fluxo.model.retry import NO_RETRY, Retry, seconds
 
 __all__ = ["StepOptions", "WorkflowOptions", "changed"]

@@ -107,7 +107,8 @@ class Command:
 
 def call_site(depth: int) -> str:
     """``file.py:line in function`` of the user's frame that is at least `depth` frames above the caller's caller."""
-    frame = sys._getframe(depth)
+    # Python's own way to the caller; inspect.stack() reads source files on the hot path.
+    frame = sys._getframe(depth)  # pyright: ignore[reportPrivateUsage]
     while True:
         key = (frame.f_code, frame.f_lasti)
         site = _sites.get(key)

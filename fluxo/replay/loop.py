@@ -12,7 +12,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from asyncio.events import _get_running_loop, _set_running_loop
+
+# What asyncio gives loop implementers, underscore or not; Temporal's and uvloop's loops stand on them too.
+from asyncio.events import _get_running_loop, _set_running_loop  # pyright: ignore[reportPrivateUsage]
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context, copy_context
@@ -266,7 +268,7 @@ class ReplayLoop(asyncio.AbstractEventLoop):
     ) -> RunTask:
         if not asyncio.iscoroutine(coro):
             raise TypeError(f"a coroutine was expected, got {type(coro).__name__}")
-        if self.closing or _in_as_completed(sys._getframe(1)):
+        if self.closing or _in_as_completed(sys._getframe(1)):  # pyright: ignore[reportPrivateUsage]
             coro.close()
             self._check_open()
             raise UsageError(_NO_ORDER)
@@ -309,7 +311,7 @@ _NO_ORDER = (
     "asyncio.as_completed puts coroutines into a set, whose order no replay repeats: make tasks of them first "
     "(asyncio.create_task), or use fluxo.aio.as_completed with .submit(...)"
 )
-_TASKS = vars(asyncio.tasks)
+_TASKS: Any = vars(asyncio.tasks)
 _NOT_USERS = (dirname(asyncio.__file__), join(dirname(dirname(__file__)), "authoring"))
 
 

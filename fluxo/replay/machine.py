@@ -9,7 +9,7 @@ the numbered rules in `fluxo.replay`; detection in DESIGN §1.9.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from fluxo.codec.event import decode_event
 from fluxo.errors import DecodeError, FluxoError, FluxoInternalError, HistoryCorruptError, Suspend
@@ -193,7 +193,7 @@ class Machine:
                 if known is one:
                     return seq, issued
             if isinstance(one, BaseExceptionGroup):
-                stack.extend(reversed(one.exceptions))
+                stack.extend(reversed(cast("BaseExceptionGroup[BaseException]", one).exceptions))
             stack += [one.__context__, one.__cause__]
         return 0, 0
 

@@ -65,7 +65,7 @@ class Activation:
         plain: Nobody observes single attempts here.
         parked: The log's last event says what the run waits for.
         ended: The terminal event or RunBlocked, once durable.
-        leaving: A step asked for a shutdown, or the run is someone else's by now: this activation is to end.
+        leaving: A step beside the workflow asked for a shutdown: the run goes back as it is.
     """
 
     def __init__(
@@ -99,7 +99,6 @@ class Activation:
     def drop(self) -> None:
         """The run is someone else's by now: leave it, nothing more may be appended; callable from any thread."""
         self.journal.lost = True
-        self.leaving = True
         self.wake()
 
     def wake(self) -> None:

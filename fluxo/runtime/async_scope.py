@@ -8,7 +8,7 @@ how a command is carried out.
 from __future__ import annotations
 
 import asyncio
-from asyncio.events import _set_running_loop
+from asyncio.events import _set_running_loop  # pyright: ignore[reportPrivateUsage]  # see fluxo.replay.loop
 from collections.abc import Coroutine, Generator
 from contextlib import AbstractContextManager
 from contextvars import copy_context

@@ -155,9 +155,9 @@ class StepScope:
         await asyncio.sleep(self._seconds(delay_us, until_us))
 
     def _seconds(self, delay_us: int | None, until_us: int | None) -> float:
-        if delay_us is None:
-            delay_us = (until_us or 0) - self.run.core.clock.now_us()
-        return max(0, delay_us) / 1_000_000
+        now_us: int = self.run.core.clock.now_us()
+        wait_us = (until_us or 0) - now_us if delay_us is None else delay_us
+        return max(0, wait_us) / 1_000_000
 
     def wait_signal(self, names: tuple[str, ...], annotation: Any, timeout_us: int | None) -> NoReturn:
         raise UsageError(f"a step cannot wait for a signal (step {self.name!r}): wait in the workflow")

@@ -8,7 +8,7 @@ it asks the driver to pump until there is an answer.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -156,7 +156,7 @@ class SyncScope:
         return self._run.outcome(command)
 
     @contextmanager
-    def shield(self) -> Iterator[None]:
+    def shield(self) -> Generator[None]:
         self._run.shields += 1
         try:
             yield

@@ -15,9 +15,30 @@ import pytest
 
 import fluxo
 from fluxo import RunCancelledError, RunNotFoundError, RunStatus, StoreUnavailableError, UsageError, step, workflow
-from fluxo.model.events import RunCancelled, RunClaimed, RunCompleted, RunReopened, RunStarted, StepCompleted
+from fluxo.limits import CRASH_LOOP_TAKEOVERS_MAX
+from fluxo.model.events import (
+    RunBlocked,
+    RunCancelled,
+    RunClaimed,
+    RunCompleted,
+    RunReopened,
+    RunStarted,
+    StepCompleted,
+)
 from fluxo.store import Append, Outcome, Unknown
-from tests.e2e.meddling import QUICK, Gate, Real, adoors, beside, declare_dead, doors, events_of, kinds, meddled
+from tests.e2e.meddling import (
+    QUICK,
+    Gate,
+    Real,
+    adoors,
+    beside,
+    claim_by_hand,
+    declare_dead,
+    doors,
+    events_of,
+    kinds,
+    meddled,
+)
 from tests.e2e.places import PATIENCE_S, Place
 
 
@@ -65,6 +86,42 @@ def test_a_claim_behind_the_end_of_a_run_is_refused(place: Place) -> None:
             assert late.recover() == 0
             assert late.stats().active == 0
         assert kinds(client, handle.id) == [RunStarted, RunCancelled]
+
+
+@pytest.mark.parametrize("flow", [doors, adoors], ids=["sync", "async"])
+def test_a_run_that_another_finished_after_it_was_seen_as_due_is_left_alone(place: Place, flow: Any) -> None:
+    """Rule 3: the tail counts only if the run is still what made it due; an end is a tail, too."""
+    with place.engine(worker=False) as client:
+        handle = client.start(flow, 1)
+        finished: list[bool] = []
+
+        def finish_first() -> None:
+            if not finished:
+                finished.append(True)
+                with place.engine(resources={"gate": Gate("quick")}) as quick:
+                    assert quick.get(handle.id).result(PATIENCE_S) == ["quick"]
+
+        with meddled(place, before_tail=finish_first, resources={"gate": Gate("late")}) as late:
+            assert late.get(handle.id).result(PATIENCE_S) == ["quick"]
+            assert late.stats().active == 0
+        assert finished
+        assert kinds(client, handle.id) == [RunStarted, RunClaimed, StepCompleted, RunCompleted]
+
+
+def test_a_run_that_another_took_after_it_was_seen_as_due_is_not_taken_from_it(place: Place) -> None:
+    """Rule 3: or the living would be robbed by whoever looked a moment earlier."""
+    gate = Gate("quick", shut=True)
+    with place.engine(worker=False) as client, place.engine(resources={"gate": gate}, queues=("other",)) as quick:
+        handle = client.start(doors.options(queue="other"), 1)
+
+        def take_first() -> None:
+            assert gate.reached.wait(PATIENCE_S)
+
+        with meddled(place, before_tail=take_first, resources={"gate": Gate("late")}, queues=("other",)) as late:
+            assert late.recover() == 0
+            gate.opened.set()
+            assert quick.get(handle.id).result(PATIENCE_S) == ["quick"]
+        assert kinds(client, handle.id) == [RunStarted, RunClaimed, StepCompleted, RunCompleted]
 
 
 @pytest.mark.parametrize("flow", [doors, adoors], ids=["sync", "async"])
@@ -159,6 +216,29 @@ def test_of_two_resumes_one_wins_and_the_other_is_told_how_the_run_stands(place:
             late.resume(handle.id)
         assert kinds(other, handle.id).count(RunReopened) == 1
         assert handle.result(PATIENCE_S) == "walked"
+
+
+@pytest.mark.parametrize("moment", ["before the tail is read", "before it is written"])
+def test_a_run_that_ended_while_it_was_about_to_be_blocked_stays_ended(place: Place, moment: str) -> None:
+    """Rule 5: also the event that blocks a run goes behind the tail that gave the reason, or nowhere."""
+    with place.engine(worker=False) as client:
+        handle = client.start(doors, 1)
+        for number in range(1 + CRASH_LOOP_TAKEOVERS_MAX):
+            claim_by_hand(place, handle.id, f"dead worker {number}", unclean=number > 0)
+
+        def end_at(now: str) -> None:
+            if now == moment:
+                client.cancel(handle.id, force=True)
+
+        def end_first(append: Real, batch: Sequence[Append]) -> list[Outcome]:
+            assert any(isinstance(event, RunBlocked) for event in events_of(batch[0]))
+            end_at("before it is written")
+            return append(batch)
+
+        with meddled(place, end_first, before_tail=lambda: end_at("before the tail is read")) as late:
+            assert late.recover() == 0
+        assert kinds(client, handle.id)[-1] is RunCancelled
+        assert kinds(client, handle.id).count(RunClaimed) == 1 + CRASH_LOOP_TAKEOVERS_MAX
 
 
 @pytest.mark.parametrize("flow", [doors, adoors, beside], ids=["sync", "async", "parallel"])

@@ -17,17 +17,16 @@ import pytest
 import fluxo
 from fluxo import RunStatus, workflow
 from fluxo.clock import from_us
-from fluxo.codec.event import chain, decode_event, encode_event
 from fluxo.codec.signal import encode_signal
-from fluxo.ids import new_nonce
 from fluxo.model.events import RunClaimed, RunWaiting
-from fluxo.store import Append, Message, Outcome, Projection, RunQuery, Store
+from fluxo.store import Append, Message, Outcome, RunQuery
 from tests.e2e.meddling import (
     QUICK,
     Gate,
     Meddling,
     Real,
     alisten,
+    claim_by_hand,
     declare_dead,
     doors,
     events_of,
@@ -84,25 +83,12 @@ def test_a_run_that_the_store_holds_for_a_worker_and_its_memory_does_not_is_foun
         owner = engine.start(doors, 1)
         owner.result(PATIENCE_S)
         handle = client.start(doors.options(queue="elsewhere"), 1)
-        store = place.look()
-        (worker,) = store.workers()
-        run = store.get("default", handle.id)
-        tail = store.tail(run.key) if run is not None else None
-        assert run is not None
-        assert tail is not None
-        _own(store, run.key, tail, worker.worker_id)
+        (worker,) = place.look().workers()
+        claim_by_hand(place, handle.id, worker.worker_id)
         place.until(lambda: handle.info().owner is None)
         assert handle.status() is RunStatus.PENDING
     with place.engine(queues=("elsewhere",), resources={"gate": Gate("other")}) as other:
         assert other.get(handle.id).result(PATIENCE_S) == ["other"]
-
-
-def _own(store: Store, key: int, tail: Any, worker_id: str) -> None:
-    """A claim whose answer never reached its worker."""
-    nonce = new_nonce()
-    body = encode_event(RunClaimed(decode_event(tail[3]).at_us, worker_id, False))
-    row = (tail[0] + 1, nonce, chain(tail[2], nonce, body), body)
-    store.append([Append(key, tail[0], tail[2], [row], Projection(RunStatus.RUNNING, None, 0, worker_id, nonce))])
 
 
 def test_a_worker_that_was_declared_dead_drops_its_runs_and_starts_over_under_a_new_name(place: Place) -> None:

@@ -34,10 +34,11 @@ from fluxo.stores import MemoryStore
 from fluxo.stores.sql import SqliteStore
 from fluxo.testing.conformance.suite import chain, new_run, worker
 
-NAMESPACES = st.sampled_from(["one", "two"])
-RUN_IDS = st.sampled_from(["a", "b", "c", "d"])
-OWNERS = st.sampled_from([None, "w1", "w2", "w3"])
-WORKERS = st.sampled_from(["w1", "w2", "w3"])
+# Few names, most often the first: operations that never meet show nothing.
+NAMESPACES = st.sampled_from(["one", "one", "one", "two"])
+RUN_IDS = st.sampled_from(["a", "b", "c"])
+OWNERS = st.sampled_from([None, "w1", "w2"])
+WORKERS = st.sampled_from(["w1", "w2"])
 QUEUES = st.sampled_from(["default", "vip"])
 VERSIONS = st.sampled_from(["1", "2"])
 STATUSES = st.sampled_from(list(RunStatus))
@@ -232,7 +233,11 @@ class StoresAgree(RuleBasedStateMachine):
     def due(
         self, namespace: str, queues: set[str], workflows: set[tuple[str, str]], dead: set[str], limit: int
     ) -> None:
-        query = DueQuery(namespace, tuple(sorted(queues)), tuple(sorted(workflows)), tuple(sorted(dead)), limit)
+        self.compare_due(
+            DueQuery(namespace, tuple(sorted(queues)), tuple(sorted(workflows)), tuple(sorted(dead)), limit)
+        )
+
+    def compare_due(self, query: DueQuery) -> None:
         answer = self.sqlite.due(query)
         known = DueRuns(
             [known for run in answer.runs if (known := self.known(run))], answer.now_us, answer.next_wake_at_us
@@ -272,9 +277,10 @@ class StoresAgree(RuleBasedStateMachine):
             assert self.sqlite.inbox(theirs, 0) == self.memory.inbox(ours, 0)
         for namespace in ("one", "two"):
             assert self.sqlite.stats(namespace) == self.memory.stats(namespace)
-            for run_id in "abcd":
+            self.compare_due(DueQuery(namespace, ("default", "vip"), WORKFLOWS, (), 100))
+            for run_id in "abc":
                 assert self.known(self.sqlite.get(namespace, run_id)) == self.memory.get(namespace, run_id)
-        for owner in ("w1", "w2", "w3"):
+        for owner in ("w1", "w2"):
             arrivals: list[Any] = [(self.to_memory[key], n) for key, n in self.sqlite.arrivals(owner)]
             assert arrivals == self.memory.arrivals(owner)
         assert self.sqlite.workers() == self.memory.workers()

@@ -127,6 +127,18 @@ class AppendConformance(StoreSuite):
                 stands = run.log()[1:]
                 expect(f"log {n}", [row[1] for row in stands] if lost else stands, [2] if lost else append.events)
 
+    def test_each_way_to_lose_is_found_in_a_batch_too(self) -> None:
+        with self.opened() as store:
+            runs = [Activation.of_new(store, new_run(f"run {n}")) for n in range(12)]
+            runs[1].takeover(nonce=2).append()
+            runs[4].seq += 1
+            runs[7].digest ^= 1
+            runs[10].key += 1000
+            outcomes = store.append([run.next() for run in runs])
+            lost = [n for n, outcome in enumerate(outcomes) if outcome == Conflict()]
+            expect("losers", lost, [1, 4, 7, 10])
+            expect("events", [len(run.log()) for run in runs], [2] * 4 + [1] + [2] * 2 + [1] + [2] * 2 + [0] + [2])
+
     def test_a_batch_may_mix_all_kinds_of_appends(self) -> None:
         with self.opened() as store:
             plain, loser, again, ending = (Activation.of_new(store, new_run(run_id)) for run_id in "abcd")

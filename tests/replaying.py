@@ -1,0 +1,227 @@
+"""
+Histories for tests of replay: made by hand, recorded from a run, cut off after any event and continued elsewhere.
+
+Owns: rows of hand-made events, a clock that leaps, and `Recording` with the law of replay: whatever prefix of a
+history survives, a fresh engine goes on from it, runs no step again whose result is in it, and ends alike.
+Must not know any workflow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import count
+from typing import Any, NamedTuple
+
+import fluxo
+from fluxo import (
+    Engine,
+    Handle,
+    MemoryStore,
+    RunBlockedError,
+    RunCancelledError,
+    RunFailedError,
+)
+from fluxo.clock import Clock, SystemClock
+from fluxo.codec.event import chain, encode_event
+from fluxo.model.events import (
+    CancelRequested,
+    Event,
+    RunStarted,
+    SignalReceived,
+    StepCompleted,
+    StepFailed,
+    TimerFired,
+)
+from fluxo.model.failure import Failure
+from fluxo.model.run import RunStatus
+from fluxo.replay.history import History
+from fluxo.store import Append, EventRow, Message, NewRun
+
+RUN_ID = "recorded"
+PATIENCE_S = 10.0
+"""How long a test waits for what must happen; reached only when it does not."""
+
+executed: list[str] = []
+"""Idempotency keys of the step bodies that ran, in order; see `body_ran`."""
+
+
+def body_ran() -> None:
+    """To be called by each step body under test."""
+    executed.append(fluxo.info().idempotency_key)
+
+
+class LeapingClock:
+    """A clock on which `leap_s` seconds pass whenever anybody looks: long timers are due without waiting."""
+
+    def __init__(self, leap_s: float) -> None:
+        self._ticks = count(1_700_000_000_000_000, round(leap_s * 1_000_000))
+        self._real = SystemClock()
+
+    def now_us(self) -> int:
+        return next(self._ticks)
+
+    def monotonic_s(self) -> float:
+        return self._real.monotonic_s()
+
+
+def rows_of(*events: Event, nonce: int = 7) -> list[EventRow]:
+    """The events as a store keeps them."""
+    rows: list[EventRow] = []
+    digest = 0
+    for seq, event in enumerate(events, 1):
+        body = encode_event(event)
+        digest = chain(digest, nonce, body)
+        rows.append((seq, nonce, digest, body))
+    return rows
+
+
+def history_of(*events: Event) -> History:
+    """The verified history of a run with these events after its RunStarted."""
+    return History(RUN_ID, rows_of(started(), *events))
+
+
+def started(at_us: int = 1_000, timeout_us: int | None = None) -> RunStarted:
+    return RunStarted(at_us, RUN_ID, "w", "1", b"[]", 42, timeout_us=timeout_us)
+
+
+def completed(
+    position: int,
+    *,
+    scope: str = "",
+    ordinal: int | None = None,
+    name: str = "a",
+    args: bytes | None = b"[]",
+    result: bytes = b"1",
+    at_us: int = 2_000,
+) -> StepCompleted:
+    """A step of the main flow that returned 1; in that flow positions and ordinals are equal unless told."""
+    ordinal = position if ordinal is None else ordinal
+    return StepCompleted(at_us, scope, position, ordinal, name, "old.py:1 in w", args, 1, result)
+
+
+def failed(position: int, *, scope: str = "", ordinal: int | None = None, name: str = "a") -> StepFailed:
+    failure = Failure("builtins", "ValueError", "no", b'["no"]')
+    ordinal = position if ordinal is None else ordinal
+    return StepFailed(2_000, scope, position, ordinal, name, "old.py:1 in w", b"[]", 1, failure)
+
+
+def fired(position: int, *, scope: str = "", ordinal: int | None = None, args: bytes = b"1000000") -> TimerFired:
+    ordinal = position if ordinal is None else ordinal
+    return TimerFired(2_000, scope, position, ordinal, "sleep", "old.py:1 in w", args)
+
+
+class Replay(NamedTuple):
+    """What became of a run that was continued from a cut-off history."""
+
+    outcome: tuple[Any, ...]
+    history: tuple[Event, ...]
+    executed: list[str]
+
+
+class Recording:
+    """A finished (or parked) run and everything needed to continue any prefix of it elsewhere."""
+
+    def __init__(self, store: MemoryStore, run_id: str, outcome: tuple[Any, ...], clock: Clock) -> None:
+        run = store.get("default", run_id)
+        assert run is not None
+        self.run = run
+        self.outcome = outcome
+        self.rows = store.read(run.key, 0, 100_000)
+        self.history = events_of(self.rows)
+        self._clock = clock
+
+    def upto(self, n: int) -> MemoryStore:
+        """A store that holds the run's first `n` events, its messages, and no owner: due at once."""
+        store = MemoryStore(self._clock)
+        run = self.run
+        new = NewRun(
+            "default",
+            run.run_id,
+            run.workflow,
+            run.version,
+            run.queue,
+            run.shard,
+            run.input_digest,
+            RunStatus.PENDING,
+            None,
+            run.nonce,
+        )
+        store.append([Append(0, 0, 0, self.rows[:1], new=new)])
+        key = store.deliver(_messages(run.run_id, self.history))[0].key if _messages("", self.history) else 1
+        if n > 1:
+            taken = [(event.inbox_n, seq) for seq, event in enumerate(self.history[:n], 1) if _takes(event)]
+            store.append([Append(key, 1, self.rows[0][2], self.rows[1:n], consumed=tuple(taken))])
+        return store
+
+    def go_on(self, n: int) -> Replay:
+        """Cut the history off after its first `n` events and let a fresh engine take it from there."""
+        before = len(executed)
+        with Engine(self.upto(n), clock=self._clock) as engine:
+            handle = engine.get(self.run.run_id)
+            outcome = outcome_of(handle)
+            history = handle.history()
+        return Replay(outcome, history, executed[before:])
+
+    def keys(self, n: int) -> set[str]:
+        """Idempotency keys of the steps whose outcome is among the first `n` events."""
+        return {
+            f"{self.run.run_id}/1/{event.scope or 'main'}/{event.position}"
+            for event in self.history[:n]
+            if isinstance(event, StepCompleted | StepFailed)
+        }
+
+    def assert_replays(self, prefixes: Iterable[int] | None = None) -> None:
+        """The law, for each prefix of the history (or those given)."""
+        for n in range(1, len(self.history)) if prefixes is None else prefixes:
+            replay = self.go_on(n)
+            assert replay.outcome == self.outcome, f"after event {n}"
+            assert replay.history[:n] == self.history[:n]
+            assert not self.keys(n) & set(replay.executed), f"recorded and executed again after event {n}"
+
+
+def record(workflow: Any, *args: Any, signals: Sequence[tuple[str, Any]] = (), leap_s: float = 0.0) -> Recording:
+    """Run a workflow to its end; every look at the clock lets `leap_s` seconds pass."""
+    clock: Clock = LeapingClock(leap_s) if leap_s else SystemClock()
+    store = MemoryStore(clock)
+    with Engine(store, clock=clock) as engine:
+        handle = engine.start(workflow.options(id=RUN_ID), *args)
+        for name, payload in signals:
+            handle.signal(name, payload)
+        outcome = outcome_of(handle)
+    return Recording(store, RUN_ID, outcome, clock)
+
+
+def outcome_of(handle: Handle[Any]) -> tuple[Any, ...]:
+    """How a run ended, to be compared."""
+    try:
+        return ("completed", handle.result(timeout=PATIENCE_S))
+    except RunFailedError as error:
+        return ("failed", type(error.__cause__).__name__, str(error.__cause__))
+    except RunCancelledError:
+        return ("cancelled",)
+    except RunBlockedError as error:
+        return ("blocked", error.reason, error.report)
+
+
+def events_of(rows: Iterable[EventRow]) -> tuple[Event, ...]:
+    from fluxo.codec.event import decode_event
+
+    return tuple(decode_event(row[3]) for row in rows)
+
+
+def _takes(event: Event) -> bool:
+    return getattr(event, "inbox_n", 0) > 0
+
+
+def _messages(run_id: str, history: Iterable[Event]) -> list[Message]:
+    """The messages a history took, to be delivered again in the order of their numbers."""
+    numbered: dict[int, Message] = {}
+    for event in history:
+        if isinstance(event, SignalReceived):
+            numbered[event.inbox_n] = Message(
+                "default", run_id, "signal", event.signal, event.dedup_key, event.payload
+            )
+        elif isinstance(event, CancelRequested) and event.inbox_n:
+            numbered[event.inbox_n] = Message("default", run_id, "cancel", "", "\0cancel", b"null")
+    assert sorted(numbered) == list(range(1, len(numbered) + 1)), "a message was not taken: not supported here"
+    return [numbered[n] for n in sorted(numbered)]
