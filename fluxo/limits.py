@@ -79,7 +79,7 @@ SQLITE_RETRY_S: Final = (0.0005, 0.004)
 COMMIT_WAIT_S: Final = 60.0
 """How long a thread waits for its group commit before it counts as unknown."""
 
-COMMIT_INLINE_S: Final = 0.002
+COMMIT_INLINE_S: Final = 0.01
 """Above this smoothed commit time an event loop hands its batches to a writer thread."""
 
 DRAIN_S: Final = 30.0

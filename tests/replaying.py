@@ -35,7 +35,7 @@ from fluxo.model.events import (
 from fluxo.model.failure import Failure
 from fluxo.model.run import RunStatus
 from fluxo.replay.history import History
-from fluxo.store import Append, EventRow, Message, NewRun
+from fluxo.store import Append, EventRow, Message, NewRun, Store
 
 RUN_ID = "recorded"
 PATIENCE_S = 10.0
@@ -121,7 +121,7 @@ class Replay(NamedTuple):
 class Recording:
     """A finished (or parked) run and everything needed to continue any prefix of it elsewhere."""
 
-    def __init__(self, store: MemoryStore, run_id: str, outcome: tuple[Any, ...], clock: Clock) -> None:
+    def __init__(self, store: Store, run_id: str, outcome: tuple[Any, ...], clock: Clock) -> None:
         run = store.get("default", run_id)
         assert run is not None
         self.run = run
@@ -180,15 +180,17 @@ class Recording:
 
 
 def record(workflow: Any, *args: Any, signals: Sequence[tuple[str, Any]] = (), leap_s: float = 0.0) -> Recording:
-    """Run a workflow to its end; every look at the clock lets `leap_s` seconds pass."""
+    """Run a workflow to its end, its signals waiting for it; `leap_s` seconds pass at every look at the clock."""
     clock: Clock = LeapingClock(leap_s) if leap_s else SystemClock()
     store = MemoryStore(clock)
-    with Engine(store, clock=clock) as engine:
+    with Engine(store, clock=clock, worker=not signals) as engine:
         handle = engine.start(workflow.options(id=RUN_ID), *args)
         for name, payload in signals:
             handle.signal(name, payload)
-        outcome = outcome_of(handle)
-    return Recording(store, RUN_ID, outcome, clock)
+        if not signals:
+            return Recording(store, RUN_ID, outcome_of(handle), clock)
+    with Engine(store, clock=clock) as engine:
+        return Recording(store, RUN_ID, outcome_of(engine.get(RUN_ID)), clock)
 
 
 def outcome_of(handle: Handle[Any]) -> tuple[Any, ...]:
@@ -218,9 +220,7 @@ def _messages(run_id: str, history: Iterable[Event]) -> list[Message]:
     numbered: dict[int, Message] = {}
     for event in history:
         if isinstance(event, SignalReceived):
-            numbered[event.inbox_n] = Message(
-                "default", run_id, "signal", event.signal, event.dedup_key, event.payload
-            )
+            numbered[event.inbox_n] = Message("default", run_id, "signal", event.signal, event.dedup_key, event.payload)
         elif isinstance(event, CancelRequested) and event.inbox_n:
             numbered[event.inbox_n] = Message("default", run_id, "cancel", "", "\0cancel", b"null")
     assert sorted(numbered) == list(range(1, len(numbered) + 1)), "a message was not taken: not supported here"

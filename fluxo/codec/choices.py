@@ -10,6 +10,7 @@ leads anywhere else.
 
 from __future__ import annotations
 
+from collections import Counter
 from enum import Enum, Flag
 from functools import cached_property, reduce
 from types import NoneType
@@ -155,15 +156,23 @@ class Choice(Shape):
     @cached_property
     def members(self) -> dict[str, Shape]:
         """By label, in an order that does not depend on how the annotation was spelled."""
+        parts = sorted(_flat(self.parts), key=lambda part: part.label)
+        times = Counter(part.label for part in parts)
         members: dict[str, Shape] = {}
-        for part in sorted(_flat(self.parts), key=lambda part: part.label):
+        for part in parts:
             label = part.label
-            if label in members and part.roots:
+            if times[label] > 1 and part.roots:
                 label = f"{min(root.__module__ for root in part.roots)}.{label}"
             while label in members:
                 label += "'"
             members[label] = part
         return members
+
+    @cached_property
+    def _nameless(self) -> frozenset[str]:
+        """Labels that another process might give to another member: those of classes of one and the same name."""
+        twins = {label.rstrip("'") for label in self.members if label.endswith("'")}
+        return frozenset(label for label in self.labelled if label.rstrip("'") in twins)
 
     @cached_property
     def labelled(self) -> frozenset[str]:
@@ -235,8 +244,7 @@ class Choice(Shape):
             raise misfit(value, self)
         if len(candidates) == 1:
             ((label, member),) = candidates
-            wire = member.lower(value, depth)
-            return [label, wire] if label in self.labelled else wire
+            return self._told(label, member.lower(value, depth))
         # A member that takes the value as it is goes before one that would widen an int inside it.
         for each in (exactly(depth), depth):
             for label, member in candidates:
@@ -244,9 +252,16 @@ class Choice(Shape):
                     wire = member.lower(value, each)
                 except EncodeError:
                     continue
-                return [label, wire] if label in self.labelled else wire
+                return self._told(label, wire)
         problem = f"is {name_of(type_of(value))}, but fits no member of {self.label}"
         raise EncodeError("", "", problem, "check its parts against the annotation")
+
+    def _told(self, label: str, wire: Any) -> Any:
+        """The wire of a member, with its label if it needs one."""
+        if label in self._nameless:
+            problem = f"is a member of {self.label}, where two members have one name"
+            raise EncodeError("", "", problem, "rename one of the classes, so that stored values can tell them apart")
+        return [label, wire] if label in self.labelled else wire
 
     def lift(self, wire: Any) -> Any:
         by_kind = self._by_kind
@@ -259,7 +274,7 @@ class Choice(Shape):
         if member is not None:
             return member.lift(wire)
         if kind == "array" and self.labelled and len(wire) == 2 and type_of(wire[0]) is str:
-            member = self.members.get(wire[0]) if wire[0] in self.labelled else None
+            member = self.members.get(wire[0]) if wire[0] in self.labelled - self._nameless else None
             if member is not None:
                 return member.lift(wire[1])
         raise unreadable(wire, self)

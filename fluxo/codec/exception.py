@@ -71,15 +71,16 @@ def state_of(error: BaseException, part: Callable[[BaseException], Any]) -> dict
         except AttributeError:
             continue
     state: dict[str, Any] = {"args": attribute_of(error, "args"), "dict": attributes}
-    if isinstance(error, BaseExceptionGroup):
+    # By class, not by isinstance, which would ask the error itself.
+    if issubclass(cls, BaseExceptionGroup):
         group = cast(BaseExceptionGroup[BaseException], error)
         state["args"] = (group.message,)
         state["group"] = [part(each) for each in group.exceptions]
-    if isinstance(error, OSError):
+    if issubclass(cls, OSError):
         # With a file name, the arguments that made it are more than its args.
-        state["made"] = OSError.__reduce__(error)[1]
+        state["made"] = cast(Any, OSError).__reduce__(error)[1]
     for base, names in _MEMBERS.items():
-        if isinstance(error, base):
+        if issubclass(cls, base):
             state["members"] = {name: vars(base)[name].__get__(error) for name in names}
     return state
 

@@ -168,8 +168,8 @@ def _tried(read: Callable[[], _T], otherwise: _T) -> _T:
 
 def _text(text: Any) -> str:
     """Text that can be stored: bounded, cut in the middle, lone surrogates escaped."""
-    bounded = _cut(str.__str__(text))
-    return _cut(bounded.encode("utf-8", "backslashreplace").decode())
+    exact = str.__str__(text)
+    return _cut(exact if exact.isascii() else exact.encode("utf-8", "backslashreplace").decode())
 
 
 def _cut(text: str) -> str:

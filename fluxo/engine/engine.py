@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal as os_signal
 import threading
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -19,6 +18,7 @@ from fluxo.authoring.workflow import AsyncWorkflow, Workflow
 from fluxo.clock import Clock, SystemClock
 from fluxo.engine.handle import Handle, codec_of, result_of
 from fluxo.engine.node import Node
+from fluxo.engine.serving import serve_until_told
 from fluxo.engine.starting import Starting
 from fluxo.errors import UsageError
 from fluxo.limits import DRAIN_S, LEASE_S, SYNC_RUNS_MAX
@@ -140,23 +140,7 @@ class Engine:
         if not self._node.works:
             raise UsageError("engine.serve() needs an engine that works: leave worker= at True")
         drain_s = seconds("drain", drain)
-        stop = threading.Event()
-        asked: list[int] = []
-
-        def on_signal(number: int, _: object) -> None:
-            if asked:
-                os._exit(128 + number)
-            asked.append(number)
-            stop.set()
-
-        handlers = {number: os_signal.signal(number, on_signal) for number in (os_signal.SIGTERM, os_signal.SIGINT)}
-        try:
-            self._node.ready()
-            stop.wait()
-            self._node.close(drain_s)
-        finally:
-            for number, handler in handlers.items():
-                os_signal.signal(number, handler)
+        serve_until_told(self._node.ready, lambda: self._node.close(drain_s))
 
     @overload
     def run(self, workflow: AsyncWorkflow[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...

@@ -152,15 +152,13 @@ class Node:
         if starting.here:
             self.launch(self.activate_new(starting, key))
         else:
+            self._tell_started(starting)
             self.core.store.nudge()
 
     def activate_new(self, starting: Starting, key: int) -> SyncRun | AsyncRun:
         """The first activation of a run that was just created."""
-        history = starting.history()
-        if self.core.observers:
-            name = starting.definition.name
-            self.core.call_observers("on_run_started", starting.run_id, name, history.started.at_us)
-        return self._activate(starting.definition, key, starting.nonce, history, 0)
+        self._tell_started(starting)
+        return self._activate(starting.definition, key, starting.nonce, starting.history(), 0)
 
     def launch(self, activation: SyncRun | AsyncRun) -> None:
         """Begin an activation where it belongs."""
@@ -211,6 +209,12 @@ class Node:
             return ends[0]
         finally:
             self.watch.remove(run_id, listen)
+
+    def _tell_started(self, starting: Starting) -> None:
+        """Whoever writes a fact tells its observers, a client too."""
+        if self.core.observers:
+            at_us = starting.history().started.at_us
+            self.core.call_observers("on_run_started", starting.run_id, starting.definition.name, at_us)
 
     def _begin(self, run: RunRecord, nonce: int, history: History) -> Activation:
         definition = find_workflow(run.workflow, run.version)

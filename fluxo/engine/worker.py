@@ -136,7 +136,8 @@ class Worker:
         beat = core.owner is not None and core.clock.monotonic_s() >= self._next_beat_s
         if beat:
             self._heartbeat()
-        if hinted or beat:
+        # A client has no heartbeat; it looks as often as one would beat, because a hint may have been missed.
+        if hinted or beat or core.owner is None:
             for run_id in self._watch.waited_for():
                 if run_id not in self.run_ids:
                     self._look_for_end(run_id)
@@ -200,7 +201,7 @@ class Worker:
         self._last_unowned = unowned
 
     def _judge(self) -> None:
-        """Find the dead, and strike them off: their runs are orphans for everyone, and a zombie learns of it (rule 10)."""
+        """Find the dead and strike them off: then their runs are orphans for everyone, and a zombie learns of it."""
         store = self._core.store
         self._claims.dead = self._liveness.dead(store.workers(), self._core.owner)
         for worker_id in self._claims.dead:

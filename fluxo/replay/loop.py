@@ -130,6 +130,7 @@ class ReplayLoop(asyncio.AbstractEventLoop):
 
     Attributes:
         ready: Callbacks that can run now; the run is quiet when it is empty.
+        in_main: The main task is being stepped.
         home: The context of the driver itself, shared with the workflow's main task.
         salt: Sets the tasks of one run apart from those of others: asyncio keeps all tasks of a process in one
             set, and a thousand first tasks of one hash would make each lookup a walk past all of them.
@@ -141,7 +142,7 @@ class ReplayLoop(asyncio.AbstractEventLoop):
         self.ready: deque[_Ready] = deque()
         self.tasks: list[RunTask] = []
         self.closing = False
-        self._in_main = False
+        self.in_main = False
         self._pruned = 32
         self._numbers = 0
         self._started_us = machine.started.at_us
@@ -158,18 +159,18 @@ class ReplayLoop(asyncio.AbstractEventLoop):
                 if handle._cancelled:
                     continue
                 if handle.context is home:
-                    self._in_main = True
+                    self.in_main = True
                     handle.callback(*handle.args)
-                    self._in_main = False
+                    self.in_main = False
                 else:
                     handle.context.run(handle.callback, *handle.args)
         finally:
-            self._in_main = False
+            self.in_main = False
             _set_running_loop(outer)
 
     def scope(self) -> CommandScope:
         """The command scope of the task that is running."""
-        if self._in_main:
+        if self.in_main:
             return self.machine.root
         task = asyncio.current_task(self)
         return task.scope if isinstance(task, RunTask) else self.machine.root
@@ -297,19 +298,14 @@ class ReplayLoop(asyncio.AbstractEventLoop):
             error = context.get("exception")
             _log.error("run %s: %s", self.machine.run_id, context.get("message"), exc_info=error)
 
-    def call_soon_threadsafe(
-        self, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
-    ) -> NoReturn:
-        raise UsageError(_NO_THREADS)
 
-    def run_in_executor(self, executor: Any, func: Callable[[Unpack[Ts]], object], *args: *Ts) -> NoReturn:
-        raise UsageError(_NO_THREADS)
-
-
-_NO_THREADS = "a workflow cannot use threads or executors itself: put the call into a @step and await it (or its .aio)"
 _NO_ORDER = (
     "asyncio.as_completed puts coroutines into a set, whose order no replay repeats: make tasks of them first "
     "(asyncio.create_task), or use fluxo.aio.as_completed with .submit(...)"
+)
+_NO_IO = (
+    "loop.{} is not for workflows: they use no threads, sockets, processes or real time themselves; "
+    "put the call into a @step and await it (or its .aio)"
 )
 _TASKS: Any = vars(asyncio.tasks)
 _NOT_USERS = (dirname(asyncio.__file__), join(dirname(dirname(__file__)), "authoring"))
@@ -322,6 +318,18 @@ def _in_as_completed(frame: FrameType | None) -> bool:
             return True
         frame = frame.f_back
     return False
+
+
+def _refusal(name: str) -> Callable[..., NoReturn]:
+    def refuse(*_: Any, **__: Any) -> NoReturn:
+        raise UsageError(_NO_IO.format(name))
+
+    return refuse
+
+
+for _name in vars(asyncio.AbstractEventLoop):
+    if not _name.startswith("_") and _name not in vars(ReplayLoop):
+        setattr(ReplayLoop, _name, _refusal(_name))
 
 
 def _context(given: Context | None) -> Context:

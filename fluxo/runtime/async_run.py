@@ -16,16 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 from fluxo.authoring.context import active
 from fluxo.errors import LeaseLostError, ReplayError, StoreUnavailableError, Suspend
-from fluxo.limits import IN_PLACE_COMMITS_MAX, SHUTDOWN_PAUSE_S
+from fluxo.limits import SHUTDOWN_PAUSE_S
 from fluxo.model.events import Event
 from fluxo.model.run import RunStatus
 from fluxo.replay.command import Command
-from fluxo.replay.loop import ReplayLoop, RunFuture, RunTask
+from fluxo.replay.loop import ReplayLoop, RunTask
 from fluxo.runtime.activation import Activation
 from fluxo.runtime.async_scope import AsyncScope
 from fluxo.runtime.attempt import Finished, StepCall, event_of_error, event_of_value, step_scope
 from fluxo.runtime.committer import answer
 from fluxo.runtime.ending import blocking, ending
+from fluxo.runtime.lone import LoneSteps
 from fluxo.store import Append, Projection
 
 if TYPE_CHECKING:
@@ -40,7 +41,15 @@ _log = logging.getLogger("fluxo.run")
 
 
 class AsyncRun(Activation):
-    """An async workflow on a host loop."""
+    """
+    An async workflow on a host loop.
+
+    Attributes:
+        host: The loop it lives on.
+        loop, home: Its own deterministic loop, and the context its main task shares with the driver.
+        driver: The host task that steps the loop.
+        lone: The short way of steps with nothing beside them.
+    """
 
     def __init__(
         self,
@@ -56,24 +65,23 @@ class AsyncRun(Activation):
         self.host = host
         self._woken = False
         self._waiter: asyncio.Future[None] | None = None
-        self._driver: asyncio.Task[Any] | None = None
+        self.driver: asyncio.Task[Any] | None = None
         self._inline = False
         self._interrupted = False
         self._tasks: dict[Command, asyncio.Task[Any]] = {}
-        self._home = contextvars.Context()
+        self.home = contextvars.Context()
         # typeshed marks every method of the base abstract; those a workflow must not use stay unimplemented.
-        self._loop = ReplayLoop(self.machine, self._home)  # type: ignore[abstract]
+        self.loop = ReplayLoop(self.machine, self.home)  # type: ignore[abstract]
         self._main: RunTask | None = None
-        self._streak = 0
-        self._pending: tuple[Append, RunFuture] | None = None
-        self._scope = AsyncScope(self, self._loop)
+        self.lone = LoneSteps(self)
+        self._scope = AsyncScope(self, self.loop)
 
     def begin(self) -> None:
         """Start driving; on the host's thread only."""
         # Counted from here, not from its first step: a run that is about to begin is company for the others' commits.
         self.host.busy += 1
-        self._driver = self.host.spawn(self._drive(), self._home)
-        self._driver.add_done_callback(self._over)
+        self.driver = self.host.spawn(self._drive(), self.home)
+        self.driver.add_done_callback(self._over)
 
     def _over(self, _: asyncio.Task[Any]) -> None:
         self.host.busy -= 1
@@ -91,8 +99,8 @@ class AsyncRun(Activation):
             waiter.set_result(None)
         elif self._inline and not self._interrupted and self._cancel_waits():
             self._interrupted = True
-            if self._driver is not None:
-                self._driver.cancel()
+            if self.driver is not None:
+                self.driver.cancel()
 
     def _cancel_waits(self) -> bool:
         """Whether a cancellation came while the driver itself is inside a step."""
@@ -120,11 +128,11 @@ class AsyncRun(Activation):
 
     def _dismantle(self) -> None:
         """Drop the workflow and untie what ties this activation together, so that it goes without the collector."""
-        self._loop.discard()
-        self._main = self._driver = None
+        self.loop.discard()
+        self._main = self.driver = None
         self.machine.on_cancel = None
         self.agenda.on_expired = None
-        del self._home, self._scope
+        del self.home, self._scope, self.lone
 
     async def _run(self) -> None:
         active.set(self._scope)
@@ -133,7 +141,7 @@ class AsyncRun(Activation):
             try:
                 args, kwargs = self.input()
                 coro = self.definition.fn(*args, **kwargs)
-                self._main = self._loop.start(coro)
+                self._main = self.loop.start(coro)
                 machine.on_cancel = self._main.cancel
                 await self._advance(self._main)
             except ReplayError as problem:
@@ -151,15 +159,14 @@ class AsyncRun(Activation):
 
     async def _advance(self, main: RunTask) -> None:
         """Step the loop until the workflow is over, blocked or handed back."""
-        machine, loop = self.machine, self._loop
+        machine, loop = self.machine, self.loop
         while True:
             if loop.ready:
                 loop.run_ready()
             if main.done() or machine.blocked is not None:
                 return
-            if self._pending is not None:
-                pending, self._pending = self._pending, None
-                await self._settle_pending(*pending)
+            if self.lone.pending is not None:
+                await self.lone.settle()
                 continue
             if machine.replaying:
                 machine.deliver_next()
@@ -230,7 +237,7 @@ class AsyncRun(Activation):
             raise
         except asyncio.CancelledError as error:
             if not self._interrupted:
-                if self._driver is not None and self._driver.cancelling():
+                if self.driver is not None and self.driver.cancelling():
                     raise
                 event = event_of_error(command, attempt, error, self.journal.at_us(), core.draw())
         except BaseException as error:
@@ -240,8 +247,8 @@ class AsyncRun(Activation):
             self._inline = False
             if self._interrupted:
                 self._interrupted = False
-                if self._driver is not None:
-                    self._driver.uncancel()
+                if self.driver is not None:
+                    self.driver.uncancel()
         core.hit("after_effect")
         if event is None:
             self.agenda.startable.append(command)  # interrupted by a cancellation that is decided next
@@ -251,7 +258,7 @@ class AsyncRun(Activation):
     def _spawn(self, command: Command) -> None:
         attempt = self.began(command)
         call: StepCall = command.call
-        context = call.context.copy() if call.context is not None else self._home.copy()
+        context = call.context.copy() if call.context is not None else self.home.copy()
         if call.step.is_async:
             context.run(active.set, step_scope(self, command, attempt))
             self._tasks[command] = self.host.spawn(self.attempt_on_loop(command, attempt), context)
@@ -305,7 +312,7 @@ class AsyncRun(Activation):
         first = self.journal.seq + 1
         await self._commit(events, projection)
         self.core.hit("after_ack")
-        machine, loop, main = self.machine, self._loop, self._main
+        machine, loop, main = self.machine, self.loop, self._main
         for seq, event in enumerate(events, first):
             machine.apply(event, seq)
             if loop.ready:
@@ -313,46 +320,11 @@ class AsyncRun(Activation):
             if machine.blocked is not None or (main is not None and main.done()):
                 return
 
-    def record_lone(self, event: Event) -> RunFuture | None:
-        """
-        Commit one event with nothing beside it: in place when no other run is busy, else with the loop's next batch.
-
-        Returns what to await in the latter case.
-
-        Raises:
-            Suspend: the run is someone else's by now.
-        """
-        append = self.journal.stage_one(event)
-        self._streak += 1
-        if self.host.busy <= 1 and self._streak < IN_PLACE_COMMITS_MAX:
-            try:
-                if self.journal.settle(self.core.committer.commit(append)):
-                    return None
-            except StoreUnavailableError:
-                pass  # the driver sends it again, with patience
-            except LeaseLostError as lost:
-                raise Suspend(str(lost)) from None
-        future = self._loop.create_waiter()
-        self._pending = (append, future)
-        return future
-
-    async def _settle_pending(self, append: Append, future: RunFuture) -> None:
-        """Carry out the append that the workflow waits for."""
-        host = self.host
-        self._streak = 0
-        if host.busy <= 1:
-            await asyncio.sleep(0)  # others on the host's loop had to wait for a whole streak
-            await self._send(append)
-        elif not self.journal.settle(answer(await host.commit(append))):
-            await self._send(append)
-        if not future.done():
-            future.set_result(None)
-
     async def _commit(self, events: Sequence[Event], projection: Projection | None) -> None:
-        await self._send(self.stage(events, projection))
+        await self.send(self.stage(events, projection))
         self.committed(events)
 
-    async def _send(self, append: Append) -> None:
+    async def send(self, append: Append) -> None:
         """Send a staged append until the store has answered it for good."""
         core, host, journal = self.core, self.host, self.journal
         tries = 0

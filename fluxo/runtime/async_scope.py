@@ -56,15 +56,18 @@ class AsyncScope:
     def call_async_step(
         self, step: StepBase, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Coroutine[Any, Any, Any]:
+        self.check()
         return self._step(step, args, kwargs, call_site(3))
 
     def await_step(self, step: StepBase, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Coroutine[Any, Any, Any]:
+        self.check()
         return self._step(step, args, kwargs, call_site(3))
 
     async def _step(self, step: StepBase, args: tuple[Any, ...], kwargs: dict[str, Any], site: str) -> Any:
-        self.check()
         machine, loop = self._machine, self._loop
-        scope = loop.scope()
+        if machine.blocked is not None or loop.closing:
+            self.check()
+        scope = machine.root if loop.in_main else loop.scope()
         body = None
         if step.options_.record_args:
             body = step.arguments.encode(step.split(args), kwargs, step.where)
@@ -134,7 +137,7 @@ class AsyncScope:
             else:
                 at_us = run.journal.at_us()
                 event = StepCompleted(at_us, "", position, ordinal, step.name, site, body, 1, result)
-                future = run.record_lone(event)
+                future = run.lone.record(event)
                 if future is not None:
                     await future
                 machine.now_us = at_us

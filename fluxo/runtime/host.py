@@ -44,6 +44,7 @@ class Host:
         self.tasks: set[asyncio.Task[Any]] = set()
         self._thread = threading.get_ident()
         self._scheduled = False
+        self._flushing = False
         self._commit_s = 0.0
         self._answers: list[Request] = []
         self._lock = threading.Lock()
@@ -74,18 +75,31 @@ class Host:
         Cancelling the future does not cancel the append, which is on its way.
         """
         waiter: asyncio.Future[Request] = self.loop.create_future()
-        self.core.committer.enqueue(Request(append, None, self._done, waiter))
+
+        def answered(request: Request) -> None:
+            if not waiter.done():
+                waiter.set_result(request)
+
+        self.commit_for(append, answered)
+        return waiter
+
+    def commit_for(self, append: Append, answered: Callable[[Request], None]) -> None:
+        """`commit`, answered by a call on the loop that stands in no task: one callback serves a whole batch."""
+        self.core.committer.enqueue(Request(append, None, self._done, answered))
         if not self._scheduled:
             self._scheduled = True
             self.loop.call_soon(self._flush)
-        return waiter
 
     def _flush(self) -> None:
         self._scheduled = False
         if self._commit_s > COMMIT_INLINE_S:
             self.core.step_threads.submit(self._timed_flush)
-        else:
+            return
+        self._flushing = True
+        try:
             self._timed_flush()
+        finally:
+            self._flushing = False
 
     def _timed_flush(self) -> None:
         began_s = time.perf_counter()
@@ -93,7 +107,8 @@ class Host:
         self._commit_s += (time.perf_counter() - began_s - self._commit_s) / 16
 
     def _done(self, request: Request) -> None:
-        if threading.get_ident() == self._thread:
+        # Outside of our own flush this thread may be inside a task, where no other run may be resumed.
+        if self._flushing and threading.get_ident() == self._thread:
             _resolve(request)
             return
         with self._lock:
@@ -129,9 +144,8 @@ def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
 
 
 def _resolve(request: Request) -> None:
-    waiter, request.waiter = request.waiter, None
-    if not waiter.done():
-        waiter.set_result(request)
+    answered, request.waiter = request.waiter, None
+    answered(request)
 
 
 async def in_thread(threads: Threads, call: Callable[[], T]) -> T:

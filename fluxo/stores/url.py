@@ -7,6 +7,7 @@ let a password out in a message. Opening here validates only; connecting is `Sto
 
 from __future__ import annotations
 
+import re
 from typing import Final
 from urllib.parse import unquote
 
@@ -17,6 +18,7 @@ from fluxo.store import Store
 __all__ = ["open_store"]
 
 _KNOWN: Final = "memory://, sqlite:///relative/path.db, sqlite:////absolute/path.db"
+_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]{0,19}")
 _PLANNED: Final = {
     "postgresql": "PostgreSQL",
     "postgres": "PostgreSQL",
@@ -54,7 +56,7 @@ def open_store(url: str, clock: Clock | None = None) -> Store:
             f"this version of fluxo has no {product} store yet ({scheme}://…); use one of {_KNOWN}, "
             "or hand your own Store to Engine(...)"
         )
-    shown = scheme if scheme.isascii() and scheme.isprintable() and len(scheme) <= 20 else "…"
+    shown = scheme if _SCHEME.fullmatch(scheme) else "…"
     raise ConfigurationError(f"no store has the scheme {shown!r}; known are {_KNOWN}")
 
 

@@ -14,10 +14,25 @@ from pathlib import Path
 from typing import Any
 
 import fluxo
-from fluxo import step, workflow
+from fluxo import Retry, step, workflow
 from tests.crash.world import World
 
-__all__ = ["BOOM", "FLOWS", "afan", "aline", "bomb", "expected", "fan", "line", "shy"]
+__all__ = [
+    "BOOM",
+    "FLOWS",
+    "afan",
+    "aline",
+    "astumble",
+    "aundo",
+    "bomb",
+    "expected",
+    "fan",
+    "line",
+    "march",
+    "shy",
+    "stumble",
+    "undo",
+]
 
 BOOM = 7
 """Exit code of a process that ran a bomb."""
@@ -80,6 +95,52 @@ async def afan(folder: str, value: int) -> list[int]:
     parts = saw(folder, "parts", [task.result() for task in beside])
     word = saw(folder, "word", await fluxo.aio.wait_signal("word", int))
     return [first, *parts, saw(folder, "last", await amove(folder, "last", sum(parts) + word))]
+
+
+@step(name="crash.trip", retry=Retry(max_attempts=3, initial=0.001, jitter=0))
+def trip(folder: str, value: int) -> int:
+    """Fails twice, each time after it has done something."""
+    here = fluxo.info()
+    if here.attempt < 3:
+        World(folder).effect(f"{here.idempotency_key} attempt {here.attempt}", "tripped")
+        raise ConnectionError("tripped")
+    World(folder).effect(here.idempotency_key, "walked")
+    return value
+
+
+@workflow(name="crash.stumble")
+def stumble(folder: str, value: int) -> int:
+    return saw(folder, "walked", trip(folder, value))
+
+
+@workflow(name="crash.astumble")
+async def astumble(folder: str, value: int) -> int:
+    return saw(folder, "walked", await trip.aio(folder, value))
+
+
+@workflow(name="crash.undo")
+def undo(folder: str, value: int) -> None:
+    done = saw(folder, "done", move(folder, "done", value))
+    try:
+        fluxo.wait_signal("never sent")
+    finally:
+        saw(folder, "undone", move(folder, "undone", done))
+
+
+@workflow(name="crash.aundo")
+async def aundo(folder: str, value: int) -> None:
+    done = saw(folder, "done", await amove(folder, "done", value))
+    try:
+        await fluxo.aio.wait_signal("never sent")
+    finally:
+        saw(folder, "undone", await amove(folder, "undone", done))
+
+
+@workflow(name="crash.march")
+def march(folder: str, steps: int) -> int:
+    for number in range(steps):
+        move(folder, f"step {number}", number)
+    return steps
 
 
 class Fuse:

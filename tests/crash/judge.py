@@ -58,18 +58,21 @@ class Judge:
         """
         Judge one run; its events.
 
-        Each effect that a result stands for has happened, and every value its workflow was ever given is the recorded
-        one. How often an effect may have happened is the caller's business: only it knows where the crashes hit.
+        Each effect that a result stands for has happened, again at most once per takeover; every value its workflow was
+        ever given is the recorded one. Which effects a crash may have repeated is the caller's business: only it knows
+        where the crashes hit.
         """
         events = log_of(self._world, run_id)
         assert isinstance(events[-1], ENDS), f"{run_id} has not ended: {events[-1]}"
         assert sum(isinstance(event, ENDS) for event in events) == 1, f"{run_id} ended more than once"
         _judge_commands(run_id, events)
         _judge_inbox(self._world, run_id, events)
+        takeovers = sum(isinstance(event, RunClaimed) and event.unclean for event in events)
         for event in events:
             if isinstance(event, StepCompleted):
-                key = f"{run_id}/1/{event.scope or 'main'}/{event.position}"
-                assert self._effects[key] >= 1, f"{run_id}: {event.name} is recorded and never happened"
+                times = self._effects[f"{run_id}/1/{event.scope or 'main'}/{event.position}"]
+                assert times >= 1, f"{run_id}: {event.name} is recorded and never happened"
+                assert times <= 1 + takeovers, f"{run_id}: {event.name} happened {times} times in {takeovers} takeovers"
         for label, values in self._seen[run_id].items():
             assert all(value == values[0] for value in values), f"{run_id}: {label} changed: {values}"
         ((owner, tail_seq),) = _query(self._world, "SELECT owner, tail_seq FROM fluxo_runs WHERE run_id = ?", run_id)

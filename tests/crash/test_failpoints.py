@@ -14,13 +14,28 @@ from pathlib import Path
 
 import pytest
 
-from fluxo import Engine
+from fluxo import Engine, UsageError, step, workflow
 from fluxo.model.events import RunClaimed
+from fluxo.testing.failpoints import VARIABLE, Failpoint, arm
 from tests.crash.flows import FLOWS, WIDTH, expected
 from tests.crash.judge import judge
 from tests.crash.processes import Nursery
 from tests.crash.worker import finish, finish_on_a_loop
 from tests.crash.world import World
+
+
+@step(name="crash.next")
+def following(number: int) -> int:
+    return number + 1
+
+
+@workflow(name="crash.count_to")
+def count_to(end: int) -> int:
+    number = 0
+    while number < end:
+        number = following(number)
+    return number
+
 
 VALUE, WORD = 5, 17
 WORKERS = {"line": finish, "aline": finish_on_a_loop, "fan": finish, "afan": finish_on_a_loop}
@@ -48,6 +63,26 @@ def live(nursery: Nursery, world: World, name: str, plan: str = "") -> bool:
     assert code == 0, f"the worker ended with {code}"
     assert json.loads(child.lines()[-1]) == [name, expected(name, VALUE, WORD)]
     return True
+
+
+@pytest.mark.parametrize("plan", ["nowhere", "after_ack:0", "after_ack:x", "after_ack:1:SIGNONE", ":2"])
+def test_a_plan_that_could_never_strike_is_refused(plan: str) -> None:
+    with pytest.raises(UsageError, match="failpoint plan"):
+        Failpoint(plan)
+
+
+def test_a_plan_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "after_ack:3:SIGSTOP")
+    armed = arm(Engine("memory://"))
+    assert (armed.name, armed.nth, armed.signal) == ("after_ack", 3, signal.SIGSTOP)
+
+
+def test_a_failpoint_without_a_plan_counts_what_a_run_passes() -> None:
+    engine = Engine("memory://")
+    failpoint = arm(engine, "")
+    with engine:
+        assert engine.run(count_to, 3) == 3
+    assert failpoint.hits == {"before_effect": 3, "after_effect": 3, "after_commit": 4, "after_ack": 3}
 
 
 @pytest.mark.parametrize("name", ["line", "aline"])

@@ -57,13 +57,20 @@ def finish_and_stay(folder: str, lease_s: float) -> None:
         hear()
 
 
-def settle(folder: str) -> None:
+def settle(folder: str, plan: str = "") -> None:
     """Work until every run has ended or is blocked; tell how each stands."""
-    with engine_of(folder) as engine:
+    with engine_of(folder, plan) as engine:
         for run_id in run_ids(World(folder)):
             handle = engine.get(run_id)
             assert handle.wait(PATIENCE_S), f"{run_id} does not end"
             tell(json.dumps([run_id, handle.status()]))
+
+
+def park(folder: str, run_id: str) -> None:
+    """Work until the run waits, and hand it back."""
+    with engine_of(folder) as engine:
+        tell("at work")
+        hear()
 
 
 def finish_on_a_loop(folder: str, plan: str = "", lease_s: float = LEASE_S) -> None:

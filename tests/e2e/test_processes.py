@@ -148,9 +148,11 @@ def test_sigterm_lets_the_step_under_way_finish_and_hands_the_run_back(
     assert handle.info().owner is None
     assert client.stats().workers == 0
 
-    heir = served(nursery, main, str(world.folder))
-    if not begun:
-        assert heir.line() == "second is under way"
+    heir = nursery.fork(main, str(world.folder))
+    if begun:
+        assert heir.line() == "serving"
+    else:
+        assert {heir.line(), heir.line()} == {"serving", "second is under way"}
         heir.say("two")
     handle.signal("last", "three")
     assert handle.result(timeout=10) == ["one", "two", "three"]

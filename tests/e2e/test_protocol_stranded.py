@@ -2,7 +2,7 @@
 No run stranded: rules 7 to 14 of the log (PROTOCOL, part B), seen through engines.
 
 Owns: one test or more per rule. Rule 8 is about child runs, which do not exist yet; rule 11 is in the tests of the
-committer, rule 14 in the conformance suite, the rest of rule 13 in tests/crash.
+committer, rule 14 in the conformance suite, rule 13 with real processes in tests/crash.
 """
 
 from __future__ import annotations
@@ -15,9 +15,15 @@ from typing import Any
 import pytest
 
 import fluxo
-from fluxo import RunStatus, workflow
+from fluxo import Engine, Handle, RunStatus, workflow
 from fluxo.clock import from_us
 from fluxo.codec.signal import encode_signal
+from fluxo.limits import (
+    CRASH_LOOP_ALONE_FROM,
+    CRASH_LOOP_BACKOFF_S,
+    CRASH_LOOP_PATIENCE_S,
+    CRASH_LOOP_TAKEOVERS_MAX,
+)
 from fluxo.model.events import RunClaimed, RunWaiting
 from fluxo.store import Append, Message, Outcome, RunQuery
 from tests.e2e.meddling import (
@@ -148,3 +154,64 @@ def test_only_the_takeover_of_a_run_that_was_executing_counts_as_a_crash(place: 
         new.signal(handle.id, "word", "come")
         assert new.get(handle.id).result(PATIENCE_S) == ["come"]
         assert [event.unclean for event in new.history(handle.id) if isinstance(event, RunClaimed)] == [False]
+
+
+def suspect(place: Place, client: Engine, strikes: int, **options: Any) -> Handle[list[str]]:
+    """A run whose last workers died while executing it, without an event between."""
+    handle = client.start(doors.options(**options), 1)
+    for number in range(strikes):
+        claim_by_hand(place, handle.id, f"dead worker {number}", unclean=number > 0)
+    return handle
+
+
+@pytest.mark.parametrize("strikes", range(CRASH_LOOP_ALONE_FROM, CRASH_LOOP_TAKEOVERS_MAX + 1))
+def test_a_run_whose_workers_keep_dying_rests_twice_as_long_each_time(timed_place: Place, strikes: int) -> None:
+    """Rule 13: the back-off is counted from when the engine met it, and nothing is claimed before it is over."""
+    place = timed_place
+    rest_s = CRASH_LOOP_BACKOFF_S * 2 ** (strikes - CRASH_LOOP_ALONE_FROM)
+    with place.engine(worker=False) as client, place.engine(resources={"gate": Gate("me")}) as engine:
+        handle = suspect(place, client, strikes)
+        engine.recover()
+        place.forward(0.99 * rest_s)
+        assert engine.recover() == 0
+        assert kinds(client, handle.id).count(RunClaimed) == strikes
+        place.forward(0.02 * rest_s)
+        assert client.get(handle.id).result(PATIENCE_S) == ["me"]
+
+
+def test_a_suspect_begins_when_nothing_else_executes_and_nothing_else_begins_meanwhile(timed_place: Place) -> None:
+    """Rule 13: so that what it may do to its process is done to nobody else."""
+    place, gate = timed_place, Gate("me", shut=True)
+    with place.engine(worker=False) as client, place.engine(resources={"gate": gate}) as engine:
+        busy = engine.start(doors, 1)
+        assert gate.reached.wait(PATIENCE_S)
+        handle = suspect(place, client, CRASH_LOOP_ALONE_FROM)
+        engine.recover()
+        place.forward(CRASH_LOOP_PATIENCE_S / 2)
+        assert engine.recover() == 0
+        busy_may_go, alone = gate.opened, Gate("me", shut=True)
+        gate.reached, gate.opened = alone.reached, alone.opened
+        busy_may_go.set()
+        assert busy.result(PATIENCE_S) == ["me"]
+
+        assert alone.reached.wait(PATIENCE_S)
+        after = client.start(doors, 1)
+        assert engine.recover() == 0
+        assert after.status() is RunStatus.PENDING
+        alone.opened.set()
+        assert client.get(handle.id).result(PATIENCE_S) == ["me"]
+        assert after.result(PATIENCE_S) == ["me"]
+
+
+def test_a_suspect_does_not_wait_for_a_quiet_moment_for_ever(timed_place: Place) -> None:
+    """Rule 13: no run is stranded behind an engine that is never idle."""
+    place, gate = timed_place, Gate("me", shut=True)
+    with place.engine(worker=False) as client, place.engine(resources={"gate": gate}) as engine:
+        busy = engine.start(doors, 1)
+        assert gate.reached.wait(PATIENCE_S)
+        handle = suspect(place, client, CRASH_LOOP_ALONE_FROM)
+        engine.recover()
+        place.forward(2 * CRASH_LOOP_PATIENCE_S)
+        place.until(lambda: kinds(client, handle.id)[-1] is RunClaimed and handle.info().owner == busy.info().owner)
+        gate.opened.set()
+        assert client.get(handle.id).result(PATIENCE_S) == ["me"]

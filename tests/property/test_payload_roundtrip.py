@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import itertools
 import keyword
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta, timezone
@@ -157,39 +158,47 @@ def record(drawn: tuple[list[str], list[Typed], Any]) -> Typed:
     return cls, values.map(build)
 
 
+SERIAL = itertools.count()
+"""Members of a union are told apart by the names of their classes."""
+
+
 def make_dataclass(fields: dict[str, Any]) -> Any:
-    cls = dataclasses.make_dataclass("Made", list(fields.items()))
+    cls = dataclasses.make_dataclass(f"Made{next(SERIAL)}", list(fields.items()))
     return cls, lambda values: cls(**values)
 
 
 def make_frozen_dataclass(fields: dict[str, Any]) -> Any:
-    cls = dataclasses.make_dataclass("Made", list(fields.items()), frozen=True, slots=True, eq=False)
+    cls = dataclasses.make_dataclass(f"Made{next(SERIAL)}", list(fields.items()), frozen=True, slots=True, eq=False)
     return cls, lambda values: cls(**values)
 
 
 def make_struct(fields: dict[str, Any]) -> Any:
-    cls = msgspec.defstruct("Made", list(fields.items()))
+    cls = msgspec.defstruct(f"Made{next(SERIAL)}", list(fields.items()))
     return cls, lambda values: cls(**values)
 
 
 def make_tagged_struct(fields: dict[str, Any]) -> Any:
-    cls = msgspec.defstruct("Made", list(fields.items()), tag=True, rename="upper", array_like=True, frozen=True)
+    cls = msgspec.defstruct(
+        f"Made{next(SERIAL)}", list(fields.items()), tag=True, rename="upper", array_like=True, frozen=True
+    )
     return cls, lambda values: cls(**values)
 
 
 def make_attrs(fields: dict[str, Any]) -> Any:
-    cls = attrs.make_class("Made", {name: attrs.field(type=hint, alias=name) for name, hint in fields.items()})
+    cls = attrs.make_class(
+        f"Made{next(SERIAL)}", {name: attrs.field(type=hint, alias=name) for name, hint in fields.items()}
+    )
     return cls, lambda values: cls(**values)
 
 
 def make_named_tuple(fields: dict[str, Any]) -> Any:
     fields = {name.strip("_"): hint for name, hint in fields.items()}
-    cls = NamedTuple("Made", list(fields.items()))  # type: ignore[misc]
+    cls = NamedTuple(f"Made{next(SERIAL)}", list(fields.items()))  # type: ignore[misc]
     return cls, lambda values: cls(**{name.strip("_"): value for name, value in values.items()})
 
 
 def make_typed_dict(fields: dict[str, Any]) -> Any:
-    cls = TypedDict("Made", fields)  # type: ignore[misc]
+    cls = TypedDict(f"Made{next(SERIAL)}", fields)  # type: ignore[misc]
     return cls, lambda values: dict(reversed(values.items()))
 
 

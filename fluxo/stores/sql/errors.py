@@ -20,6 +20,9 @@ from fluxo.errors import (
 
 __all__ = ["is_busy", "outcome_is_unclear", "translated"]
 
+_BYTES_MAX: Final = 1_000_000_000
+"""SQLITE_MAX_LENGTH as it is compiled everywhere."""
+
 _PROBLEMS: Final = {
     sqlite3.SQLITE_BUSY: "is locked by another process; find who holds a transaction open on it and end that",
     sqlite3.SQLITE_LOCKED: "is locked by another connection; find who holds a transaction open on it and end that",
@@ -32,6 +35,9 @@ _PROBLEMS: Final = {
     sqlite3.SQLITE_NOMEM: "could not be used: out of memory",
     sqlite3.SQLITE_PROTOCOL: "could not be locked; it must lie on a local disk, not on a network file system",
 }
+
+
+_UNBINDABLE: Final = (OverflowError, UnicodeEncodeError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
 
 
 def is_busy(error: sqlite3.Error) -> bool:
@@ -51,19 +57,35 @@ def outcome_is_unclear(error: sqlite3.Error) -> bool:
 
 def translated(error: Exception, where: str) -> FluxoError:
     """fluxo's error for a driver's; the caller raises it from the driver's."""
+    unbindable = _unbindable(error)
+    if unbindable is not None or isinstance(error, sqlite3.IntegrityError):
+        return FluxoInternalError(f"{where} was given something that no log may hold ({unbindable or error})")
     code = _code(error)
     if code == sqlite3.SQLITE_NOTADB:
         return SchemaVersionError(where, "the file is not a SQLite database; give the store another path")
-    if code == sqlite3.SQLITE_TOOBIG or (isinstance(error, OverflowError) and "INT_MAX" in str(error)):
-        # The driver does not tell how large the value was; SQLite's own bound is what was passed.
-        return LimitExceededError("a value for SQLite", 1_000_000_001, 1_000_000_000, "store smaller payloads")
-    if isinstance(error, OverflowError | sqlite3.IntegrityError | sqlite3.InterfaceError | UnicodeEncodeError):
-        return FluxoInternalError(f"{where} was given something no log may hold ({error})")
+    if code == sqlite3.SQLITE_TOOBIG:
+        # SQLite does not tell how large the value was, only that its bound was passed.
+        return LimitExceededError(f"a value for {where}", _BYTES_MAX + 1, _BYTES_MAX, "store smaller payloads")
     problem = _PROBLEMS.get(code, f"refused what was asked ({error}); nothing was written")
     return StoreUnavailableError(where, problem)
+
+
+def _unbindable(error: Exception) -> BaseException | None:
+    """
+    What was wrong with a value, if it could not be bound to a statement.
+
+    After an earlier error the driver reports a failed binding once more under that error's code; what really
+    happened is then the context, raised in C and thus without a traceback.
+    """
+    context = error.__context__
+    if isinstance(context, _UNBINDABLE) and context.__traceback__ is None:
+        return context
+    if isinstance(error, _UNBINDABLE) and "closed" not in str(error):
+        return error
+    return None
 
 
 def _code(error: Exception) -> int:
     """SQLite's primary result code; -1 if the error is not SQLite's own."""
     extended: int = getattr(error, "sqlite_errorcode", -1)
-    return extended & 0xFF if extended >= 0 else -1
+    return -1 if extended < 0 or _unbindable(error) is not None else extended & 0xFF

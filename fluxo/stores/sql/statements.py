@@ -89,7 +89,10 @@ def first_events(rows: int) -> str:
 FURTHER_EVENT: Final = "INSERT INTO fluxo_events (run, seq, nonce, digest, body) VALUES (?, ?, ?, ?, ?)"
 """Not OR IGNORE: behind an event that won, no place can be taken."""
 
-EVENT_AT: Final = "SELECT nonce, digest FROM fluxo_events WHERE run = ? AND seq = ?"
+EVENT_AT: Final = (
+    "SELECT nonce, digest FROM fluxo_events WHERE run = ? AND seq = ? "
+    "AND NOT EXISTS (SELECT 1 FROM fluxo_runs WHERE key = run AND purging = 1)"
+)
 READ: Final = (
     "SELECT seq, nonce, digest, body FROM fluxo_events WHERE run = ? AND seq > ? AND digest >= 0 ORDER BY seq LIMIT ?"
 )

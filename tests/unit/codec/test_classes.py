@@ -18,6 +18,7 @@ from typing import (
     Any,
     ClassVar,
     Generic,
+    LiteralString,
     NamedTuple,
     NotRequired,
     Required,
@@ -28,6 +29,7 @@ from typing import (
 import attrs
 import msgspec
 import pytest
+from typing_extensions import TypeAliasType
 
 from fluxo.codec import codec_for
 from fluxo.errors import DecodeError, EncodeError
@@ -81,6 +83,33 @@ class Box(Generic[T]):
 @dataclass
 class Pair(Box[int], Generic[K]):
     other: K
+
+
+@dataclass
+class Shelf(Generic[T]):
+    boxes: list[Box[T]]
+    other: dict[str, T] | None = None
+
+
+@dataclass
+class Clash(Box[int], Generic[T]):
+    second: T
+
+
+@dataclass
+class Failed(Exception):
+    code: int
+
+
+Json = TypeAliasType("Json", "dict[str, Json] | list[Json] | int | str | None")
+Listed = TypeAliasType("Listed", list[T], type_params=(T,))
+
+
+@dataclass
+class Document:
+    body: Json
+    names: Listed[str]
+    title: LiteralString = ""
 
 
 @dataclass
@@ -138,6 +167,18 @@ class Growing(msgspec.Struct):
         self.value += 1
 
 
+class Fragile(msgspec.Struct):
+    value: int
+
+    def __post_init__(self) -> None:
+        if self.value < 0:
+            raise ValueError("only the first time")
+
+
+class Listing(msgspec.Struct):
+    items: list[int] = msgspec.field(default_factory=list)
+
+
 class Strict(msgspec.Struct, forbid_unknown_fields=True):
     value: int
 
@@ -181,6 +222,10 @@ def counted(text: str) -> Counted:
         (Box[Point], Box(Point(x=1))),
         (Box, Box([1, (2,)])),
         (Pair[str], Pair(1, "a")),
+        (Shelf[Point], Shelf([Box(Point(x=1))], {"a": Point(x=2)})),
+        (Clash[str], Clash(1, "a")),
+        (Document, Document({"a": [1, {"b": None}]}, ["x"], "t")),
+        (Json, [1, {"b": "c"}]),
         (Loose, Loose(1, ("data",))),
         (Parcel, Parcel(1, "l", Point(x=1))),
         (Sealed, Sealed([Parcel(1)])),
@@ -232,6 +277,79 @@ def test_a_validator_is_not_run_again() -> None:
 def test_a_struct_that_changes_each_time_it_is_made_is_refused() -> None:
     with pytest.raises(EncodeError, match="__post_init__"):
         codec_for(list[Growing]).encode([Growing(1)], WHERE)
+
+
+def test_a_struct_that_its_constructor_would_refuse_is_refused() -> None:
+    value = Fragile(1)
+    value.value = -1
+    with pytest.raises(EncodeError, match="__post_init__"):
+        codec_for(Fragile).encode(value, WHERE)
+
+
+def test_a_class_whose_fields_cannot_be_read_is_refused() -> None:
+    @dataclass
+    class Lazy:
+        value: int
+
+        def __getattribute__(self, name: str) -> Any:
+            raise ConnectionError("not now")
+
+    with pytest.raises(EncodeError, match=r"Lazy and could not be read \(ConnectionError\)"):
+        codec_for(Lazy).encode(Lazy(1), WHERE)
+
+
+def test_a_field_that_is_a_property_is_refused_when_it_does_not_restore_itself() -> None:
+    @dataclass
+    class Doubling:
+        value: int
+
+    Doubling.value = property(lambda self: self._value * 2, lambda self, value: setattr(self, "_value", value))  # type: ignore[assignment]
+    with pytest.raises(EncodeError, match="_value"):
+        codec_for(Doubling).encode(Doubling(1), WHERE)
+
+
+def test_an_exception_is_not_data_even_as_a_dataclass() -> None:
+    with pytest.raises(EncodeError, match="Failed, which is not data"):
+        codec_for(Failed).encode(Failed(1), WHERE)
+
+
+@pytest.mark.parametrize(
+    "annotation,value,problem",
+    [
+        (Place, ("s", "c"), r"\$ is tuple, promised is Place"),
+        (Place, Place(1), r"\$\.street is int, promised is str"),  # type: ignore[arg-type]
+        (Plain, Plain(object(), 1), r"\$\.a is object"),
+        (Film, [("title", "x")], r"\$ is list, promised is Film"),
+        (Film, {"title": "x", 5: 5}, r"\$\[key 1\] is a key that Film does not declare"),
+        (Parcel, Parcel(1, 5), r"\$\._label is int, promised is str"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_breaks_the_promise_of_a_class_is_refused_with_its_path(annotation: Any, value: Any, problem: str) -> None:
+    with pytest.raises(EncodeError, match=problem):
+        codec_for(annotation).encode(value, WHERE)
+
+
+def test_an_attribute_set_on_a_named_tuple_is_refused() -> None:
+    value = Labelled("s")
+    value.extra = 1  # type: ignore[attr-defined]
+    with pytest.raises(EncodeError, match=r"\$\.extra is an attribute but no field of Labelled"):
+        codec_for(Labelled).encode(value, WHERE)
+
+
+@pytest.mark.parametrize(
+    "annotation,body,problem",
+    [
+        (Place, b'{"street":"s"}', r"\$ is stored as object"),
+        (Place, b"[1]", r"\$\.street is stored as int"),
+        (Film, b"[]", r"\$ is stored as array"),
+        (Film, b'{"title":1}', r"\$\.title is stored as int"),
+        (Order, b'{"id":"o","lines":[{}],"total":1}', r"\$\.lines\[0\]\.sku is missing"),
+        (Parcel, b"[]", r"\$ is stored as array"),
+    ],
+)
+def test_a_payload_of_another_shape_is_a_decode_error_with_its_path(annotation: Any, body: bytes, problem: str) -> None:
+    with pytest.raises(DecodeError, match=problem):
+        codec_for(annotation).decode(body, WHERE)
 
 
 def test_a_field_of_another_type_than_promised_is_refused_with_its_path() -> None:
@@ -323,6 +441,10 @@ def test_a_field_that_is_new_takes_its_default() -> None:
     assert codec_for(Parcel).decode(b'{"weight":1}', WHERE) == Parcel(1)
     assert codec_for(Compact).decode(b"{}", WHERE) == Compact()
     assert codec_for(Place).decode(b'["s"]', WHERE) == Place("s")
+    assert codec_for(Labelled).decode(b'["s"]', WHERE) == Labelled("s")
+    assert codec_for(Listing).decode(b"{}", WHERE) == Listing()
+    assert codec_for(list[Listing | None]).decode(b"[{}]", WHERE) == [Listing()]
+    assert codec_for(Sealed).decode(b"{}", WHERE).parts == []
 
 
 @pytest.mark.parametrize(

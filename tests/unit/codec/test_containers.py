@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
 from inspect import Parameter
-from typing import Any, Optional, Union
+from typing import Any, Literal, Optional, Union
 
 import msgspec
 import pytest
@@ -94,6 +94,7 @@ class Colour(Enum):
         (list[int] | tuple[int, ...] | set[int], {1}),
         (list[float] | list[int], [1]),
         (tuple[float, float] | tuple[int, float], (1, 2.0)),
+        (tuple[Any, float] | tuple[Any, int], ([[()]], 2)),
         (Optional[Union[Card, int]], 5),  # noqa: UP045, UP007 - as users still write it
         (Card | Any, Card("1")),
         (Card | Any, (1, 2)),
@@ -123,6 +124,16 @@ def test_union_members_of_one_name_are_told_apart() -> None:
     codec = codec_for(first | second)
     assert type(codec.roundtrip(first(1), WHERE)[1]) is first
     assert type(codec.roundtrip(second(1), WHERE)[1]) is second
+
+
+def test_union_members_that_no_name_tells_apart_are_refused() -> None:
+    first, second = (dataclass(type("Same", (), {"__annotations__": {"x": int}})) for _ in range(2))
+    with pytest.raises(EncodeError, match="two members have one name"):
+        codec_for(first | second).encode(first(1), WHERE)
+    with pytest.raises(EncodeError, match="two members have one name"):
+        codec_for(list[first] | list[second]).encode([second(1)], WHERE)
+    with pytest.raises(DecodeError):
+        codec_for(first | second).decode(b'["Same",{"x":1}]', WHERE)
 
 
 def test_a_value_that_fits_no_member_of_a_union_is_refused() -> None:
@@ -209,6 +220,38 @@ def test_a_decode_error_never_shows_the_value() -> None:
         assert caught.value.__suppress_context__
 
 
+@pytest.mark.parametrize(
+    "annotation,body,problem",
+    [
+        (Any, b'{"~dict":[[1,1],[1,2]]}', r"\$ holds one key twice"),
+        (Any, b'{"~dict":[[1,{"~bytes":"?"}]]}', r"\$\[key 0\] is text that does not read as bytes"),
+        (Any, b'{"~set":[1,1]}', r"\$ holds one item of a set twice"),
+        (Any, b'{"~os.system":"true"}', r"\$ carries a tag that this fluxo does not know"),
+        (Any, b'{"~tuple":"ab"}', r"\$ is stored as string"),
+        (Any, b'[{"~int":5}]', r"\$\[0\] is stored as int"),
+        (Any, b'{"a":{"~float":5}}', r"\$\.a is stored as int"),
+        (Any, b'{"~time":["00:00+01:00",null,0]}', r"\$ is stored as ~time"),
+        (complex, b"1", r"\$ is stored as int"),
+        (tuple[int, str], b"[1]", r"\$ holds 1 items, which is no tuple\[int, str\]"),
+        (tuple[int, str], b"{}", r"\$ is stored as object"),
+        (dict[int, int], b"[]", r"\$ is stored as array"),
+        (Literal["a", b"b"], b'"c"', r"\$ is none of Literal"),
+        (Literal["a", b"b"], b'{"~bytes":["b"]}', r"\$ is none of Literal"),
+        (Colour, b'"blue"', r"\$ is no member of Colour"),
+    ],
+)
+def test_a_payload_that_nobody_wrote_is_a_decode_error_with_its_path(
+    annotation: Any, body: bytes, problem: str
+) -> None:
+    with pytest.raises(DecodeError, match=problem):
+        codec_for(annotation).decode(body, WHERE)
+
+
+def test_a_float_may_be_stored_as_a_whole_number() -> None:
+    assert same(codec_for(float | str).decode(b"1", WHERE), 1.0)
+    assert same(codec_for(float | Cheque).decode(b"1", WHERE), 1.0)
+
+
 def test_a_decode_error_names_the_path() -> None:
     with pytest.raises(DecodeError, match=r"\$\.a\[1\] is stored as string, which is no int"):
         codec_for(dict[str, list[int]]).decode(b'{"a":[1,"x"]}', WHERE)
@@ -250,6 +293,7 @@ def test_a_payload_over_the_limit_is_refused() -> None:
     assert codec_for(str).encode(text[:-2], WHERE)
 
 
-def test_a_codec_is_compiled_once() -> None:
+def test_a_codec_is_compiled_once_and_shows_its_annotation() -> None:
+    assert repr(codec_for(list[Card])) == "<TypeCodec list[Card]>"
     assert codec_for(list[Card]) is codec_for(list[Card])
     assert codec_for(Any) is ANY
