@@ -18,6 +18,10 @@ import random
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.names import own_names, pytest_make_collect_report
+
+__all__ = ["own_names", "pytest_make_collect_report"]
+
 PROFILES = {"dev": 50, "ci": 200}
 """Examples per property, by profile."""
 

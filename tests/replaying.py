@@ -1,9 +1,8 @@
 """
-Histories for tests of replay: made by hand, recorded from a run, cut off after any event and continued elsewhere.
+Histories recorded from a run, cut off after any event and continued elsewhere.
 
-Owns: rows of hand-made events, a clock that leaps, and `Recording` with the law of replay: whatever prefix of a
-history survives, a fresh engine goes on from it, runs no step again whose result is in it, and ends alike.
-Must not know any workflow.
+Owns: a clock that leaps, and `Recording` with the law of replay: whatever prefix of a history survives, a fresh
+engine goes on from it, runs no step again whose result is in it, and ends alike. Must not know any workflow.
 """
 
 from __future__ import annotations
@@ -22,20 +21,16 @@ from fluxo import (
     RunFailedError,
 )
 from fluxo.clock import Clock, SystemClock
-from fluxo.codec.event import chain, encode_event
+from fluxo.codec.event import decode_event
 from fluxo.model.events import (
     CancelRequested,
     Event,
-    RunStarted,
     SignalReceived,
     StepCompleted,
     StepFailed,
-    TimerFired,
 )
-from fluxo.model.failure import Failure
 from fluxo.model.run import RunStatus
-from fluxo.replay.history import History
-from fluxo.store import Append, EventRow, Message, NewRun, Store
+from fluxo.store import Append, Message, NewRun, Store
 
 RUN_ID = "recorded"
 PATIENCE_S = 10.0
@@ -64,52 +59,6 @@ class LeapingClock:
         return self._real.monotonic_s()
 
 
-def rows_of(*events: Event, nonce: int = 7) -> list[EventRow]:
-    """The events as a store keeps them."""
-    rows: list[EventRow] = []
-    digest = 0
-    for seq, event in enumerate(events, 1):
-        body = encode_event(event)
-        digest = chain(digest, nonce, body)
-        rows.append((seq, nonce, digest, body))
-    return rows
-
-
-def history_of(*events: Event) -> History:
-    """The verified history of a run with these events after its RunStarted."""
-    return History(RUN_ID, rows_of(started(), *events))
-
-
-def started(at_us: int = 1_000, timeout_us: int | None = None) -> RunStarted:
-    return RunStarted(at_us, RUN_ID, "w", "1", b"[]", 42, timeout_us=timeout_us)
-
-
-def completed(
-    position: int,
-    *,
-    scope: str = "",
-    ordinal: int | None = None,
-    name: str = "a",
-    args: bytes | None = b"[]",
-    result: bytes = b"1",
-    at_us: int = 2_000,
-) -> StepCompleted:
-    """A step of the main flow that returned 1; in that flow positions and ordinals are equal unless told."""
-    ordinal = position if ordinal is None else ordinal
-    return StepCompleted(at_us, scope, position, ordinal, name, "old.py:1 in w", args, 1, result)
-
-
-def failed(position: int, *, scope: str = "", ordinal: int | None = None, name: str = "a") -> StepFailed:
-    failure = Failure("builtins", "ValueError", "no", b'["no"]')
-    ordinal = position if ordinal is None else ordinal
-    return StepFailed(2_000, scope, position, ordinal, name, "old.py:1 in w", b"[]", 1, failure)
-
-
-def fired(position: int, *, scope: str = "", ordinal: int | None = None, args: bytes = b"1000000") -> TimerFired:
-    ordinal = position if ordinal is None else ordinal
-    return TimerFired(2_000, scope, position, ordinal, "sleep", "old.py:1 in w", args)
-
-
 class Replay(NamedTuple):
     """What became of a run that was continued from a cut-off history."""
 
@@ -127,7 +76,7 @@ class Recording:
         self.run = run
         self.outcome = outcome
         self.rows = store.read(run.key, 0, 100_000)
-        self.history = events_of(self.rows)
+        self.history: tuple[Event, ...] = tuple(decode_event(row[3]) for row in self.rows)
         self._clock = clock
 
     def upto(self, n: int) -> MemoryStore:
@@ -203,12 +152,6 @@ def outcome_of(handle: Handle[Any]) -> tuple[Any, ...]:
         return ("cancelled",)
     except RunBlockedError as error:
         return ("blocked", error.reason, error.report)
-
-
-def events_of(rows: Iterable[EventRow]) -> tuple[Event, ...]:
-    from fluxo.codec.event import decode_event
-
-    return tuple(decode_event(row[3]) for row in rows)
 
 
 def _takes(event: Event) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from types import GenericAlias
 from typing import Any
 
-from fluxo.codec.checks import all_fit, check_dict, check_items
+from fluxo.codec.checks import check_dict, check_items, check_tuple
 from fluxo.codec.scalars import PLAIN
 from fluxo.codec.shape import (
     ANY_OBJECT,
@@ -88,14 +88,7 @@ class Fixed(Shape):
 
     def ordinary(self) -> Check:
         checks = [part.ordinary() for part in self.parts]
-        if None in checks:
-            return None
-        count, all_ordinary = len(checks), all_fit(checks)
-
-        def test(value: Any) -> bool:
-            return type_of(value) is tuple and len(value) == count and all_ordinary(value)
-
-        return test
+        return None if None in checks else check_tuple(checks)
 
     def lower(self, value: Any, depth: int) -> Any:
         if type_of(value) is not tuple:

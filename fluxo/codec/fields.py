@@ -46,7 +46,7 @@ def described(cls: Any, args: tuple[Any, ...]) -> list[Described] | None:
         return _of_attrs(cls, resolved_hints(cls, args))
     if is_model(cls):
         return _of_model(cls)
-    if tuple in cls.__mro__ and hasattr(cls, "_field_defaults"):  # pyright: ignore[reportUnknownArgumentType]
+    if tuple in cls.__mro__ and hasattr(cls, "_field_defaults"):
         return _of_named_tuple(cls, resolved_hints(cls, args))
     return None
 

@@ -14,12 +14,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable
 from functools import cached_property
-from operator import attrgetter
 from typing import Any, NamedTuple, cast
 
-import msgspec
-
-from fluxo.codec.checks import check_instance, check_keys, check_values
+from fluxo.codec.checks import check_instance, check_keys, check_object
 from fluxo.codec.shape import ANY_OBJECT, Check, Shape, misfit, name_of, step_of, type_of, unreadable, within
 from fluxo.errors import DecodeError, EncodeError
 
@@ -102,14 +99,8 @@ class Record(Shape):
         if None in checks:
             return None
         if not self._has_dict:
-            return check_values(self.cls, self._reader(names), checks)
+            return check_object(self.cls, names, checks)
         return None if self._names & set(slots_of(self.cls)) else check_instance(self.cls, names, checks)
-
-    def _reader(self, names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
-        """All fields at once; AttributeError when one is not set."""
-        if len(names) > 1:
-            return attrgetter(*names)
-        return lambda value: tuple(getattr(value, name) for name in names)
 
     def lower(self, value: Any, depth: int) -> Any:
         if type_of(value) is not self.cls:
@@ -165,9 +156,6 @@ class StructRecord(Record):
         self._spare_slots = ()
         self._forbids = cls.__struct_config__.forbid_unknown_fields
 
-    def _reader(self, names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
-        return msgspec.structs.astuple
-
     def lift(self, wire: Any) -> Any:
         if self._forbids and type_of(wire) is dict and not wire.keys() <= self._names:
             raise DecodeError("", f" has fields that {self.label} forbids")
@@ -196,7 +184,7 @@ class Row(Shape):
 
     def ordinary(self) -> Check:
         checks = [part.ordinary() for part in self.parts]
-        return None if None in checks else check_values(self.cls, tuple, checks)
+        return None if None in checks else check_object(self.cls, range(len(checks)), checks)
 
     def lower(self, value: Any, depth: int) -> Any:
         if type_of(value) is not self.cls:

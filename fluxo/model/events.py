@@ -163,8 +163,9 @@ class RunFailed(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=12):
     """
     Terminal: the workflow raised.
 
-    `cause_seq` is the StepFailed event whose error came out (0 if none), `cause_issued` the number of
-    commands issued before that error was delivered: `resume` voids what came of it.
+    `cause_seq` is the StepFailed event whose error came out, or the CancelRequested with which the run's own
+    timeout ended it (0 if neither), `cause_issued` the number of commands issued before that was delivered:
+    `resume` voids what came of it.
     """
 
     at_us: int

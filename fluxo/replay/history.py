@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from fluxo.codec.event import chain, decode_event, tag_of, verify
 from fluxo.errors import DecodeError, HistoryCorruptError
-from fluxo.model.events import CancelRequested, Event, RunBlocked, RunClaimed, RunFailed, RunReopened, RunStarted
+from fluxo.model.events import Event, RunBlocked, RunClaimed, RunFailed, RunReopened, RunStarted
 
 __all__ = ["History"]
 
@@ -132,8 +132,8 @@ class History:
         """
         The events a `resume` of this failed or blocked run must void.
 
-        The terminal event; the failed step whose error ended the run; and what was issued only because
-        that error was delivered. Results of steps issued before it stay.
+        The terminal event; what caused it, a failed step or the end of the run's own time; and what was issued only
+        because that was delivered. Results of steps issued before it stay, and so does any other cancellation.
         """
         if isinstance(self.last, RunBlocked):
             return (self.tail_seq,)
@@ -143,8 +143,6 @@ class History:
         voided = {self.tail_seq}
         for seq, body in zip(self.seqs, self.bodies, strict=True):
             event = self._decode(seq, body)
-            if isinstance(event, CancelRequested) and event.inbox_n == 0:
-                voided.add(seq)  # the run's own timeout: resuming gives it a new one
             # Bookkeeping without an ordinal (a park) describes waits that may no longer exist.
             after = seq > failed.cause_seq > 0 and getattr(event, "ordinal", failed.cause_issued) >= failed.cause_issued
             if after or seq == failed.cause_seq:

@@ -34,6 +34,7 @@ class Machine:
         blocked: Why this activation must stop: set before `Suspend` goes through user code, which might
             swallow an ordinary exception.
         on_cancel: Called when a cancellation is delivered.
+        cancelled_at: Its seq, and the number of commands issued by then.
     """
 
     def __init__(self, history: History) -> None:
@@ -49,6 +50,7 @@ class Machine:
         self.blocked: FluxoError | None = None
         self.on_cancel: Callable[[], object] | None = None
         self.cancel: CancelRequested | None = None
+        self.cancelled_at = (0, 0)
         self.max_inbox_n = 0
         self.taken: set[int] = set()
         self._bodies = history.bodies
@@ -141,7 +143,7 @@ class Machine:
         elif isinstance(event, RunWaiting):
             self._check_waits(event, seq)
         elif isinstance(event, CancelRequested):
-            self.cancel = event
+            self.cancel, self.cancelled_at = event, (seq, self.issued)
             self._take(event.inbox_n)
             if self.on_cancel is not None:
                 self.on_cancel()

@@ -10,18 +10,21 @@ from __future__ import annotations
 import itertools
 import json
 import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fluxo import Engine, UsageError, step, workflow
-from fluxo.model.events import RunClaimed
+from fluxo.model.events import CancelRequested, RunCancelled, RunClaimed, StepCompleted, StepRetried
 from fluxo.testing.failpoints import VARIABLE, Failpoint, arm
-from tests.crash.flows import FLOWS, WIDTH, expected
+from tests.crash.flows import FLOWS, WIDTH, astumble, aundo, expected, stumble, undo
 from tests.crash.judge import judge
 from tests.crash.processes import Nursery
-from tests.crash.worker import finish, finish_on_a_loop
+from tests.crash.worker import finish, finish_on_a_loop, settle
 from tests.crash.world import World
+from tests.e2e.places import Facts
 
 
 @step(name="crash.next")
@@ -40,6 +43,7 @@ def count_to(end: int) -> int:
 VALUE, WORD = 5, 17
 WORKERS = {"line": finish, "aline": finish_on_a_loop, "fan": finish, "afan": finish_on_a_loop}
 STEPS = {"line": 3, "aline": 3, "fan": WIDTH + 2, "afan": WIDTH + 2}
+PLACES = ("before_effect", "after_effect", "after_commit", "after_ack")
 HITS = {"before_effect": 3, "after_effect": 3, "after_commit": 6, "after_ack": 5, "during_takeover": 1}
 """How often the sequential workflows pass each place: 3 steps, a timer, a signal, an end; claimed once."""
 
@@ -105,7 +109,7 @@ def test_a_kill_at_any_hit_of_a_failpoint_loses_nothing_and_repeats_at_most_the_
 
 
 @pytest.mark.parametrize("name", ["fan", "afan"])
-@pytest.mark.parametrize("place", ["before_effect", "after_effect", "after_commit", "after_ack"])
+@pytest.mark.parametrize("place", PLACES)
 def test_a_kill_amid_parallel_steps_repeats_only_steps_that_were_under_way(
     nursery: Nursery, tmp_path: Path, name: str, place: str
 ) -> None:
@@ -122,7 +126,7 @@ def test_a_kill_amid_parallel_steps_repeats_only_steps_that_were_under_way(
 
 
 @pytest.mark.parametrize("name", ["line", "aline", "fan", "afan"])
-@pytest.mark.parametrize("place", ["before_effect", "after_effect", "after_commit", "after_ack"])
+@pytest.mark.parametrize("place", PLACES)
 def test_a_kill_during_the_takeover_after_a_kill_is_no_worse_than_one_kill(
     nursery: Nursery, tmp_path: Path, name: str, place: str
 ) -> None:
@@ -140,7 +144,7 @@ def test_a_kill_during_the_takeover_after_a_kill_is_no_worse_than_one_kill(
 def test_a_second_kill_at_any_place_of_the_second_life_loses_nothing(
     nursery: Nursery, tmp_path: Path, name: str
 ) -> None:
-    for first, second in itertools.product(("after_effect:2", "after_commit:2"), tuple(HITS)[:4]):
+    for first, second in itertools.product(("after_effect:2", "after_commit:2"), PLACES):
         world = begin(tmp_path / f"{first} {second}".replace(":", "-"), name)
         assert not live(nursery, world, name, first)
         assert not live(nursery, world, name, f"{second}:1")
@@ -148,3 +152,59 @@ def test_a_second_kill_at_any_place_of_the_second_life_loses_nothing(
         judge(world, name)
         hits = (first + second).count("after_effect")
         assert world.effects().total() == STEPS[name] + hits
+
+
+@pytest.mark.parametrize("flow", [stumble, astumble], ids=["sync", "async"])
+@pytest.mark.parametrize("place", PLACES)
+def test_a_kill_between_the_attempts_of_a_step_neither_forgets_nor_adds_an_attempt(
+    nursery: Nursery, tmp_path: Path, flow: Any, place: str
+) -> None:
+    def begin_to_stumble(world: World) -> None:
+        with Engine(world.store, worker=False) as client:
+            client.start(flow.options(id="run"), str(world.folder), VALUE)
+
+    for world, harmed in killed_at_each_hit(nursery, tmp_path, place, begin_to_stumble):
+        events = judge(world, "run")
+        assert [event.attempt for event in events if isinstance(event, StepRetried)] == [1, 2]
+        assert [event.attempts for event in events if isinstance(event, StepCompleted)] == [3]
+        assert set(world.labels()) == {"tripped", "walked"}
+        assert world.effects().total() == 3 + (harmed and place == "after_effect")
+
+
+@pytest.mark.parametrize("flow", [undo, aundo], ids=["sync", "async"])
+@pytest.mark.parametrize("place", PLACES)
+def test_a_kill_while_a_run_is_being_cancelled_does_not_keep_it_from_cleaning_up(
+    nursery: Nursery, tmp_path: Path, flow: Any, place: str
+) -> None:
+    def begin_to_cancel(world: World) -> None:
+        facts = Facts()
+        with Engine(world.store, observers=[facts]) as engine:
+            handle = engine.start(flow.options(id="run"), str(world.folder), VALUE)
+            facts.wait("run_waiting")
+        with Engine(world.store, worker=False) as client:
+            assert client.cancel(handle.id)
+
+    for world, harmed in killed_at_each_hit(nursery, tmp_path, place, begin_to_cancel):
+        events = judge(world, "run")
+        assert isinstance(events[-1], RunCancelled)
+        assert sum(isinstance(event, CancelRequested) for event in events) == 1
+        assert world.labels()["done"] == 1
+        assert world.labels()["undone"] == 1 + (harmed and place == "after_effect")
+
+
+def killed_at_each_hit(
+    nursery: Nursery, folder: Path, place: str, begin: Callable[[World], None]
+) -> Iterator[tuple[World, bool]]:
+    """Worlds of runs that began alike, each killed at another hit of the place (True); at last one that was not."""
+    for nth in itertools.count(1):
+        world = World(folder / str(nth))
+        world.folder.mkdir()
+        begin(world)
+        code = nursery.fork(settle, str(world.folder), f"{place}:{nth}").ended()
+        if code == 0:
+            assert nth > 1, f"{place} was never passed"
+            yield world, False
+            return
+        assert code == -signal.SIGKILL
+        assert nursery.fork(settle, str(world.folder)).ended() == 0
+        yield world, True

@@ -66,13 +66,6 @@ def settle(folder: str, plan: str = "") -> None:
             tell(json.dumps([run_id, handle.status()]))
 
 
-def park(folder: str, run_id: str) -> None:
-    """Work until the run waits, and hand it back."""
-    with engine_of(folder) as engine:
-        tell("at work")
-        hear()
-
-
 def finish_on_a_loop(folder: str, plan: str = "", lease_s: float = LEASE_S) -> None:
     """`finish`, in a program that has an event loop of its own."""
 

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 
 from sqlalchemy import Engine
 
-from fluxo.errors import ConfigurationError, SchemaVersionError, StoreUnavailableError
+from fluxo.errors import SchemaVersionError, StoreUnavailableError
 from fluxo.stores.sql.database import Database, Reader, retrying
 from fluxo.stores.sql.errors import translated
 from fluxo.stores.sql.schema import APPLICATION_ID, SCHEMA_VERSION, ddl
@@ -83,10 +83,6 @@ def open_database(engine: Engine, where: str, synchronous: Synchronous, busy_s: 
         for _ in range(2):
             connections.append(_connect(engine))
             retrying(lambda: _settle(connections[-1], where, synchronous), busy_s)
-        if len({id(connection) for connection in connections}) < len(connections):
-            raise ConfigurationError(
-                "the engine's pool hands out one connection only; make the engine without poolclass"
-            )
         _, hot, cold = connections
         return Database(where, writer, Reader(hot, where, busy_s), Reader(cold, where, busy_s), busy_s)
     except BaseException as error:
@@ -134,9 +130,7 @@ def _check_ours(connection: sqlite3.Connection, where: str) -> int:
 def _enter_wal(connection: sqlite3.Connection, where: str) -> None:
     mode = _pragma(connection, "journal_mode = WAL")
     if mode != "wal":
-        # The answer of a database that cannot change: read-only, or without the shared memory that WAL needs.
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute("ROLLBACK")
+        # Without the shared memory that WAL needs, as on some network file systems.
         raise StoreUnavailableError(
             where, f"cannot use a write-ahead log (journal_mode is {mode}); put the file on a local disk"
         )
@@ -174,6 +168,8 @@ def _create_schema(connection: sqlite3.Connection, engine: Engine, where: str) -
             connection.execute("INSERT OR REPLACE INTO fluxo_meta VALUES (1, ?)", (SCHEMA_VERSION,))
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        # A read-only database lets a write transaction begin; a statement that may write it refuses.
+        connection.execute("DELETE FROM fluxo_meta WHERE 0")
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:

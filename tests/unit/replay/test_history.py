@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluxo import HistoryCorruptError
+from fluxo import DecodeError, HistoryCorruptError
 from fluxo.codec.event import chain, decode_event, encode_event
 from fluxo.model.events import (
     CancelRequested,
@@ -27,7 +27,7 @@ from fluxo.model.events import (
 from fluxo.model.failure import Failure
 from fluxo.replay.history import History
 from fluxo.store import EventRow
-from tests.replaying import RUN_ID, completed, failed, fired, history_of, rows_of, started
+from tests.unit.replay.handmade import RUN_ID, completed, failed, fired, history_of, rows_of, started
 
 FAILURE = Failure("builtins", "ValueError", "no")
 ROWS = rows_of(started(), completed(0), completed(1, args=b'["x"]'), fired(2), RunCompleted(3_000, 3, b"1"))
@@ -129,11 +129,12 @@ class TestDamage:
     def test_any_bytes_in_place_of_the_last_event_are_an_event_or_damage(self, body: bytes) -> None:
         row = (3, 7, chain(ROWS[1][2], 7, body), body)
         try:
-            history = History(RUN_ID, [*ROWS[:2], row])
-        except HistoryCorruptError as error:
-            assert error.seq == 3
+            event = decode_event(body)
+        except DecodeError:
+            with pytest.raises(HistoryCorruptError, match="at event 3"):
+                History(RUN_ID, [*ROWS[:2], row])
         else:
-            assert history.last == decode_event(body)
+            assert History(RUN_ID, [*ROWS[:2], row]).last == event
 
 
 def flipped(row: EventRow, column: str, data: st.DataObject) -> EventRow:
@@ -219,9 +220,13 @@ class TestWhatAResumeVoids:
         before, after = RunWaiting(1_100, 1, ()), RunWaiting(2_100, 1, ())
         assert history_of(before, failed(0), after, run_failed(3, 1)).voided_by_resume() == (3, 4, 5)
 
-    def test_the_end_of_the_runs_time_is_voided_so_that_resuming_gives_it_a_new_one(self) -> None:
-        events: list[Event] = [completed(0), CancelRequested(2_000, 0, "timeout"), completed(1)]
-        assert history_of(*events, run_failed(0, 0)).voided_by_resume() == (3, 5)
+    def test_of_a_run_that_ran_out_of_time_its_cancellation_and_the_cleanup(self) -> None:
+        events: list[Event] = [completed(0), CancelRequested(2_000, 0, "timeout"), completed(2)]
+        assert history_of(*events, run_failed(3, 2)).voided_by_resume() == (3, 4, 5)
+
+    def test_a_timeout_that_the_workflow_survived_is_kept_when_a_step_fails_later(self) -> None:
+        events: list[Event] = [CancelRequested(2_000, 0, "timeout"), completed(1), failed(2)]
+        assert history_of(*events, run_failed(4, 3)).voided_by_resume() == (4, 5)
 
     def test_a_request_to_cancel_is_kept(self) -> None:
         events: list[Event] = [completed(0), CancelRequested(2_000, 1, "requested"), failed(1)]

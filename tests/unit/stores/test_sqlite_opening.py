@@ -11,14 +11,12 @@ import logging
 import os
 import sqlite3
 import types
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import create_engine
-from sqlalchemy.pool import StaticPool
 
 from fluxo.errors import ConfigurationError, SchemaVersionError, StoreUnavailableError
 from fluxo.stores.sql import SqliteStore, SqlStore, opening
@@ -155,8 +153,10 @@ def test_a_path_that_cannot_be_created_is_refused(tmp_path: Path) -> None:
         SqliteStore(tmp_path / ("x" * 300)).open()
 
 
-def test_a_read_only_database_is_refused(path: Path) -> None:
-    engine = create_engine(f"sqlite:///file:{made(path)}?mode=ro&uri=true")
+@pytest.mark.parametrize("journal_mode", ["WAL", "DELETE"])
+def test_a_read_only_database_is_refused(path: Path, journal_mode: str) -> None:
+    changed(made(path), f"PRAGMA journal_mode = {journal_mode}")
+    engine = create_engine(f"sqlite:///file:{path}?mode=ro&uri=true")
     store = SqlStore(engine)
     with pytest.raises(StoreUnavailableError, match="is read-only; make the file and its directory writable"):
         store.open()
@@ -251,12 +251,10 @@ def test_an_engine_that_was_handed_in_stays_usable(path: Path) -> None:
     engine.dispose()
 
 
-def test_an_engine_of_another_dialect_is_refused_without_its_password() -> None:
-    driver: Any = types.SimpleNamespace(paramstyle="pyformat", __version__="2.9.9")
-    engine = create_engine("postgresql+psycopg2://ann:hunter2@host/db", module=driver)
-    with pytest.raises(ConfigurationError, match="knows the dialect sqlite only") as caught:
+def test_an_engine_of_another_dialect_is_refused() -> None:
+    engine: Any = types.SimpleNamespace(dialect=types.SimpleNamespace(name="postgresql"))
+    with pytest.raises(ConfigurationError, match="knows the dialect sqlite only in this version, not postgresql"):
         SqlStore(engine)
-    assert "hunter2" not in str(caught.value)
 
 
 def test_an_engine_in_memory_is_refused() -> None:
@@ -266,17 +264,9 @@ def test_an_engine_in_memory_is_refused() -> None:
     engine.dispose()
 
 
-def test_an_engine_with_one_connection_only_is_refused(path: Path) -> None:
-    engine = create_engine(f"sqlite:///{path}", poolclass=StaticPool)
-    with pytest.raises(ConfigurationError, match="one connection only"):
-        SqlStore(engine).open()
-    engine.dispose()
-
-
 @pytest.fixture
-def not_warned(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def not_warned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(opening, "_warned", False)
-    yield
 
 
 @pytest.mark.usefixtures("not_warned")
