@@ -74,10 +74,12 @@ def main(argv: list[str] | None = None) -> int:
         for theme in chosen:
             _measure(theme, place, report)
     report.seconds = time.perf_counter() - began
+    report.machine["load at the end"] = _load()
     print(f"\n{table(report.figures)}\n" if report.figures else "")
     for goals, problem in report.errors.items():
         print(f"{goals} could not be measured: {problem}")
     print(f"{len(report.figures)} figures, {len(report.missed)} missed, in {report.seconds:.0f} s")
+    print(f"load at the end: {report.machine['load at the end']}")
     write_json(report, asked.json)
     print(f"written to {asked.json}")
     return 1 if report.errors or (asked.strict and report.missed) else 0
@@ -117,12 +119,19 @@ def _machine(place: Setting) -> dict[str, str]:
     batch_us = quantile([log.batch_row_us(0.02) for _ in range(15)], 0.5)
     log.close()
     return {
-        "machine": f"{os.cpu_count()} CPUs, load {os.getloadavg()[0]:.2f}, {platform.system()} {platform.machine()}",
+        "machine": f"{os.cpu_count()} CPUs, {platform.system()} {platform.machine()}, load {_load()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}, SQLite {sqlite3.sqlite_version}",
         "(a)": f"one 200 B row per commit, WAL, FULL: p50 {quantile(rows, 0.5) * 1e6:.0f} µs, "
         f"p99 {quantile(rows, 0.99) * 1e6:.0f} µs",
         "(b)": f"1,000 short rows per commit: {batch_us:.2f} µs a row",
     }
+
+
+def _load() -> str:
+    """The load average, and what it means for the figures."""
+    load, cpus = os.getloadavg()[0], os.cpu_count() or 1
+    busy = "; others use this machine: ratios hold roughly, microseconds do not" if load > cpus / 2 else ""
+    return f"{load:.1f}{busy}"
 
 
 if __name__ == "__main__":

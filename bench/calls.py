@@ -109,11 +109,11 @@ def _outside(setting: Setting) -> Iterator[Figure]:
         yield Figure(
             goal="g8",
             what=f"decorated call outside a run, {colour}",
-            raw=f"plain call {series.us(f'{colour} plain'):.3f} µs",
-            measured=series.us(colour),
+            raw=f"plain call {series.best_us(f'{colour} plain'):.3f} µs",
+            measured=series.best_us(colour),
             unit="µs",
             bound=0.3,
             stretch=0.1,
-            detail="an empty body; the whole call",
+            detail=f"an empty body; best of {len(series.rounds)} rounds, median {series.us(colour):.3f} µs",
             limited_by="a call through __call__ and one context variable",
         )

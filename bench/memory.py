@@ -82,7 +82,7 @@ def waiting(setting: Setting) -> Iterator[Figure]:
 
 def finished(setting: Setting) -> Iterator[Figure]:
     """Resident memory after 10,000 finished runs: at most 5 % above that after 1,000."""
-    first, runs = setting.size(1_000, 500), setting.size(10_000, 3_000)
+    first, runs = setting.size(1_000, 500), setting.size(10_000, 2_000)
     answer = child.call("bench.memory:finish_runs", url=setting.url("finished"), first=first, runs=runs)
     yield Figure(
         goal="finished",

@@ -7,6 +7,7 @@ handed to the engine by hand, and its end is answered but not written, so that t
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
@@ -145,12 +146,15 @@ def _replay_in_thread(engine: fluxo.Engine, workflow: Any, key: int) -> None:
 
 
 def _replay_on_loop(opened: OnLoop, workflow: Any, key: int) -> None:
-    engine = opened.blocking
+    watch = opened.blocking._node.watch
 
     async def whole() -> Any:
-        activation = _activation(engine, workflow, key)
+        over: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        watch.add("r", over.set_result)
+        activation = _activation(opened.blocking, workflow, key)
         activation.begin()
-        await activation._driver
+        await over
+        watch.remove("r", over.set_result)
         return activation
 
     _check(opened.call(whole))

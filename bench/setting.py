@@ -18,7 +18,7 @@ __all__ = ["ROOT", "Setting", "setting"]
 ROOT = Path(__file__).resolve().parent.parent
 """The checkout."""
 
-_QUICK = 0.3
+_QUICK = 0.2
 
 
 class Setting:

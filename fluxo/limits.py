@@ -67,7 +67,7 @@ THREAD_WAIT_S: Final = 2.0
 SCAN_PAUSE_S: Final = 0.01
 """Least pause between two looks at the store after hints; a busy process hints at itself all the time."""
 
-SQLITE_POLL_S: Final = 0.015
+SQLITE_POLL_S: Final = 0.022
 """How often another process's commit is looked for on a SQLite file; goal: seen within 50 ms."""
 
 SQLITE_BUSY_S: Final = 30.0
@@ -90,6 +90,9 @@ IN_PLACE_COMMITS_MAX: Final = 16
 
 SHUTDOWN_PAUSE_S: Final = 1.0
 """How long a run rests after one of its steps asked for a shutdown; a step that always does must not spin."""
+
+SWALLOWED_SUSPENSIONS_MAX: Final = 100
+"""How often a workflow may catch the exception that suspends it before what it calls never returns: loops end there."""
 
 SYNC_RUNS_MAX: Final = 128
 """Default number of sync runs (one thread each) and of submitted sync steps at once."""

@@ -25,6 +25,7 @@ from fluxo.codec.event import decode_event
 from fluxo.model.events import (
     CancelRequested,
     Event,
+    RunReopened,
     SignalReceived,
     StepCompleted,
     StepFailed,
@@ -112,11 +113,13 @@ class Recording:
         return Replay(outcome, history, executed[before:])
 
     def keys(self, n: int) -> set[str]:
-        """Idempotency keys of the steps whose outcome is among the first `n` events."""
+        """Idempotency keys of the steps whose outcome is among the first `n` events, and stands."""
+        events = self.history[:n]
+        voided = {seq for event in events if isinstance(event, RunReopened) for seq in event.voided}
         return {
             f"{self.run.run_id}/1/{event.scope or 'main'}/{event.position}"
-            for event in self.history[:n]
-            if isinstance(event, StepCompleted | StepFailed)
+            for seq, event in enumerate(events, 1)
+            if isinstance(event, StepCompleted | StepFailed) and seq not in voided
         }
 
     def assert_replays(self, prefixes: Iterable[int] | None = None) -> None:

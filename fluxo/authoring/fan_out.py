@@ -8,7 +8,7 @@ waited for: that is the scope's. Completion order comes from the history, so all
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from fluxo.authoring.context import active
 from fluxo.errors import UsageError
@@ -69,6 +69,10 @@ def _calls(step: StepBase, iterables: tuple[Iterable[Any], ...], concurrency: in
     return list(zip(*iterables, strict=False))
 
 
+@overload
+def gather(*futures: Future[R]) -> list[R]: ...
+@overload
+def gather(*futures: Future[Any], return_exceptions: bool = False) -> list[Any]: ...
 def gather(*futures: Future[Any], return_exceptions: bool = False) -> list[Any]:
     """
     Results of submitted steps, in the order given; waits for all it needs.

@@ -112,6 +112,10 @@ def wait_signal(name: str, type: Any = Any, timeout: float | timedelta | None = 
     return require("wait_signal").wait_signal(_names((name,)), type, _timeout_us(timeout))[1]
 
 
+@overload
+async def async_wait_signal(name: str, type: type[T], timeout: float | timedelta | None = None) -> T: ...
+@overload
+async def async_wait_signal(name: str, type: Any = Any, timeout: float | timedelta | None = None) -> Any: ...
 async def async_wait_signal(name: str, type: Any = Any, timeout: float | timedelta | None = None) -> Any:
     """`wait_signal`, awaited."""
     return (await require("wait_signal").async_wait_signal(_names((name,)), type, _timeout_us(timeout)))[1]

@@ -201,13 +201,13 @@ class AwaitableStep(Generic[P, R]):
     def __init__(self, step: StepBase) -> None:
         self._step = step
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Awaitable[R]:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
         """Run it once, durably, inside an async workflow; outside a run a sync step runs in a thread."""
         scope = active.get(None)
         if scope is not None:
             return scope.await_step(self._step, args, kwargs)
         if self._step.is_async:
-            return cast("Awaitable[R]", self._step.invoke(args, kwargs))
+            return cast("Coroutine[Any, Any, R]", self._step.invoke(args, kwargs))
         return _in_thread(self._step, args, kwargs)
 
     @overload

@@ -29,6 +29,7 @@ from fluxo.codec.shape import (
     kind_of,
     misfit,
     name_of,
+    reachable,
     type_of,
     unreadable,
     write,
@@ -156,7 +157,11 @@ class Choice(Shape):
     @cached_property
     def members(self) -> dict[str, Shape]:
         """By label, in an order that does not depend on how the annotation was spelled."""
-        parts = sorted(_flat(self.parts), key=lambda part: part.label)
+        parts: list[Shape] = []
+        for part in sorted(_flat(self.parts), key=lambda part: part.label):
+            # An alias or a new type may bring in one member twice.
+            if not any(part.label == other.label and _classes(part) == _classes(other) for other in parts):
+                parts.append(part)
         times = Counter(part.label for part in parts)
         members: dict[str, Shape] = {}
         for part in parts:
@@ -289,6 +294,11 @@ def _flat(parts: tuple[Shape, ...]) -> list[Shape]:
     for part in parts:
         flat += _flat(part.parts) if isinstance(part, Choice) else [part]
     return flat
+
+
+def _classes(shape: Shape) -> list[frozenset[type] | None]:
+    """All classes inside, in order: with the label, they say what a shape is."""
+    return [part.roots for part in reachable(shape)]
 
 
 def _conflict(first: frozenset[str], second: frozenset[str]) -> bool:

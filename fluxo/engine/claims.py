@@ -66,7 +66,7 @@ class Claims:
         self._queues = queues
         self._lock = threading.Lock()
         self._alone: Activation | None = None
-        self._rests: dict[int, float] = {}
+        self._rests: dict[tuple[int, int], float] = {}
 
     def claim_all(self) -> int:
         """Claim and begin what is due until nothing more can be; the number taken."""
@@ -87,7 +87,7 @@ class Claims:
             due = core.store.due(DueQuery(core.namespace, self._queues, workflows(), self.dead, CLAIM_RUNS_MAX))
             self.next_wake_us = due.next_wake_at_us
             claims: list[tuple[RunRecord, Append]] = []
-            suspects: list[tuple[RunRecord, EventRow]] = []
+            suspects: list[tuple[float, RunRecord, EventRow]] = []
             threads = core.run_threads.free()
             self.short = False
             for run in due.runs:
@@ -98,8 +98,7 @@ class Claims:
                 if strikes > CRASH_LOOP_TAKEOVERS_MAX:
                     self._block_loop(run, tail, strikes)
                 elif strikes >= CRASH_LOOP_ALONE_FROM:
-                    self._rest(run, strikes)
-                    suspects.append((run, tail))
+                    suspects.append((self._rest(run, strikes), run, tail))
                 elif _needs_thread(run) and threads <= 0:
                     self.short = True
                 else:
@@ -173,17 +172,18 @@ class Claims:
             self._block(run, claim, nonce, "error", str(problem), seq)
             return None
 
-    def _rest(self, run: RunRecord, strikes: int) -> None:
-        """Note since when a suspect rests; it stays with its dead owner meanwhile, free for any worker."""
-        if run.key not in self._rests:
+    def _rest(self, run: RunRecord, strikes: int) -> float:
+        """Until when a suspect rests since this strike; with its dead owner meanwhile, free for any worker."""
+        if (run.key, strikes) not in self._rests:
             delay_s = CRASH_LOOP_BACKOFF_S * 2 ** (strikes - CRASH_LOOP_ALONE_FROM)
-            self._rests[run.key] = self._core.clock.monotonic_s() + delay_s
+            self._rests[run.key, strikes] = self._core.clock.monotonic_s() + delay_s
             _log.warning(
                 "run %s: %d workers in a row died while executing it; it runs alone, in %g s at the earliest",
                 run.run_id,
                 strikes,
                 delay_s,
             )
+        return self._rests[run.key, strikes]
 
     def _claim_suspect(self, suspects: list[tuple[RunRecord, EventRow]]) -> int:
         """One suspect at a time, when nothing else executes here: others must not be blamed for what it does."""

@@ -23,6 +23,7 @@ from types import FrameType
 from typing import Any, NoReturn, TypeVarTuple, Unpack
 
 from fluxo.errors import Suspend, UsageError
+from fluxo.limits import SWALLOWED_SUSPENSIONS_MAX
 from fluxo.replay.command import UNKNOWN_SITE, Command, CommandScope, call_site
 from fluxo.replay.machine import Machine
 
@@ -145,6 +146,7 @@ class ReplayLoop(asyncio.AbstractEventLoop):
         self.in_main = False
         self._pruned = 32
         self._numbers = 0
+        self._refusals = 0
         self._started_us = machine.started.at_us
         self.salt = machine.started.seed
 
@@ -236,7 +238,8 @@ class ReplayLoop(asyncio.AbstractEventLoop):
     def _call_in(self, delay_us: int, ready: _Ready) -> _Timer:
         if delay_us <= 0:
             return _Timer(self, None, ready, self.time())
-        self._check_open()
+        if self.closing:
+            self.refuse()
         machine = self.machine
         command = machine.issue(self.scope(), "timer", "timer", self.site(2), b"%d" % delay_us)
         command.due_us = machine.now_us + delay_us
@@ -247,17 +250,27 @@ class ReplayLoop(asyncio.AbstractEventLoop):
         return (self.machine.now_us - self._started_us) / 1_000_000
 
     def create_future(self) -> RunFuture:
-        self._check_open()
+        if self.closing:
+            self.refuse()
         return RunFuture(self, self._number())
 
     def create_waiter(self) -> RunFuture:
         """A future for fluxo's own use. It takes no number, since a replay needs fewer of them than a live run."""
         return RunFuture(self, 0)
 
-    def _check_open(self) -> None:
-        """Nothing may be waited for once the run is being dropped: a ``finally`` block must not go on from there."""
-        if self.closing:
-            raise Suspend("this workflow has been suspended: nothing can be awaited here any more")
+    def refuse(self) -> None:
+        """
+        The workflow is over here: a ``finally`` block must neither execute nor wait for anything.
+
+        Returns only to one that has swallowed this too often: what it asks for then never happens, and there a loop
+        around a bare ``except:`` comes to rest.
+
+        Raises:
+            Suspend: to leave it.
+        """
+        self._refusals += 1
+        if self._refusals <= SWALLOWED_SUSPENSIONS_MAX:
+            raise Suspend("this workflow has been suspended: nothing can be executed or awaited here any more")
 
     def create_task(
         self,
@@ -269,9 +282,11 @@ class ReplayLoop(asyncio.AbstractEventLoop):
     ) -> RunTask:
         if not asyncio.iscoroutine(coro):
             raise TypeError(f"a coroutine was expected, got {type(coro).__name__}")
-        if self.closing or _in_as_completed(sys._getframe(1)):  # pyright: ignore[reportPrivateUsage]
+        if self.closing:
             coro.close()
-            self._check_open()
+            self.refuse()
+        if _in_as_completed(sys._getframe(1)):  # pyright: ignore[reportPrivateUsage]
+            coro.close()
             raise UsageError(_NO_ORDER)
         if len(self.tasks) > 64 and len(self.tasks) > 2 * self._pruned:
             self.tasks = [task for task in self.tasks if not task.done()]

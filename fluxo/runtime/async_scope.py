@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from fluxo.authoring.context import active
 from fluxo.authoring.future import Future
-from fluxo.errors import CodecError, LimitExceededError, Suspend, UsageError
+from fluxo.errors import CodecError, LimitExceededError, UsageError
 from fluxo.model.events import StepCompleted
 from fluxo.replay.command import Command, call_site
 from fluxo.replay.loop import ReplayLoop, RunFuture
@@ -51,7 +51,7 @@ class AsyncScope:
             Suspend: the workflow is being dropped.
         """
         if self._machine.blocked is not None or self._loop.closing:
-            raise Suspend("this workflow has been suspended: nothing can be executed here any more")
+            self._loop.refuse()
 
     def call_async_step(
         self, step: StepBase, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -66,7 +66,8 @@ class AsyncScope:
     async def _step(self, step: StepBase, args: tuple[Any, ...], kwargs: dict[str, Any], site: str) -> Any:
         machine, loop = self._machine, self._loop
         if machine.blocked is not None or loop.closing:
-            self.check()
+            loop.refuse()
+            await loop.create_waiter()
         scope = machine.root if loop.in_main else loop.scope()
         body = None
         if step.options_.record_args:

@@ -15,7 +15,7 @@ import asyncio
 from asyncio.tasks import _enter_task, _leave_task  # pyright: ignore[reportPrivateUsage]
 from typing import TYPE_CHECKING, Any
 
-from fluxo.errors import LeaseLostError, StoreUnavailableError, Suspend
+from fluxo.errors import LeaseLostError, StoreUnavailableError
 from fluxo.limits import IN_PLACE_COMMITS_MAX
 from fluxo.runtime.committer import Request
 from fluxo.store import Append, Committed
@@ -61,7 +61,7 @@ class LoneSteps:
             except StoreUnavailableError:
                 pass  # the driver sends it again, with patience
             except LeaseLostError as lost:
-                raise Suspend(str(lost)) from None
+                raise run.machine.stop(lost) from None
         future = run.loop.create_waiter()
         self.pending = (append, future)
         return future

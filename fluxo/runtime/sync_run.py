@@ -24,7 +24,7 @@ from fluxo.errors import (
     Suspend,
     UsageError,
 )
-from fluxo.limits import SHUTDOWN_PAUSE_S, THREAD_WAIT_S
+from fluxo.limits import SHUTDOWN_PAUSE_S, SWALLOWED_SUSPENSIONS_MAX, THREAD_WAIT_S
 from fluxo.model.events import Event
 from fluxo.model.run import RunStatus
 from fluxo.replay.command import Command
@@ -68,6 +68,7 @@ class SyncRun(Activation):
         self.unwinding = False
         self.cancel_due = False
         self.shields = 0
+        self._refusals = 0
         self._stops: dict[Command, Callable[[], None]] = {}
         self._undelivered: deque[tuple[Event, int]] = deque()
         self.machine.on_cancel = self._cancel_arrived
@@ -119,6 +120,28 @@ class SyncRun(Activation):
                 self._conclude(*blocking(self, problem))
         except StoreUnavailableError as problem:
             _log.warning("run %s is left as it is: %s", self.run_id, problem)
+
+    def refuse(self) -> NoReturn:
+        """
+        This activation is over: the workflow must neither execute nor wait for anything.
+
+        A loop around a bare ``except:`` would spin for ever; after SWALLOWED_SUSPENSIONS_MAX turns its thread rests.
+
+        Raises:
+            Suspend: to leave it.
+        """
+        self._refusals += 1
+        if self._refusals > SWALLOWED_SUSPENSIONS_MAX:
+            _log.error(
+                "workflow %s of run %s swallows fluxo's suspension in a loop (a bare `except:` or `except "
+                "BaseException:`): its thread is lost; let BaseException pass",
+                self.definition.name,
+                self.run_id,
+            )
+            self._close(None, Suspend())
+            self.core.on_left(self)
+            threading.Event().wait()
+        raise Suspend("this workflow has been suspended: nothing can be executed here any more")
 
     def _conclude(self, event: Event, projection: Projection) -> None:
         try:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from fluxo.authoring.context import active
 from fluxo.authoring.future import Future
-from fluxo.errors import CodecError, LimitExceededError, Suspend, UsageError
+from fluxo.errors import CodecError, LimitExceededError, UsageError
 from fluxo.model.events import StepCompleted
 from fluxo.replay.command import Command, call_site
 from fluxo.runtime.attempt import StepCall, StepScope, event_of_error, event_of_value
@@ -54,7 +54,7 @@ class SyncScope:
                 "a workflow's steps must be called from its own thread: use step.submit(...) to run them in parallel"
             )
         if self._run.unwinding or self._machine.blocked is not None:
-            raise Suspend("this workflow has been suspended: nothing can be executed here any more")
+            self._run.refuse()
 
     def call_step(self, step: StepBase, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         self.check()

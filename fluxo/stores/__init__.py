@@ -5,7 +5,24 @@ Owns: nothing but the names. Must not know the engine. Importing this package lo
 module is imported when such a store is asked for.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from fluxo.stores.memory import MemoryStore
 from fluxo.stores.url import open_store
 
-__all__ = ["MemoryStore", "open_store"]
+if TYPE_CHECKING:
+    from fluxo.stores.sql import SqliteStore, SqlStore
+
+__all__ = ["MemoryStore", "SqlStore", "SqliteStore", "open_store"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("SqlStore", "SqliteStore"):
+        import fluxo.stores.sql
+
+        return getattr(fluxo.stores.sql, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -20,11 +20,14 @@ from tests.crash.world import World
 __all__ = [
     "BOOM",
     "FLOWS",
+    "acall",
     "afan",
     "aline",
     "astumble",
     "aundo",
+    "be_called",
     "bomb",
+    "call",
     "expected",
     "fan",
     "line",
@@ -134,6 +137,21 @@ async def aundo(folder: str, value: int) -> None:
         await fluxo.aio.wait_signal("never sent")
     finally:
         saw(folder, "undone", await amove(folder, "undone", done))
+
+
+@workflow(name="crash.call")
+def call(to: str) -> None:
+    fluxo.signal(to, "word", 1)
+
+
+@workflow(name="crash.be_called")
+def be_called() -> int:
+    return fluxo.wait_signal("word", int)
+
+
+@workflow(name="crash.acall")
+async def acall(to: str) -> None:
+    await fluxo.aio.signal(to, "word", 1)
 
 
 @workflow(name="crash.march")

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from fluxo import Engine, UsageError, step, workflow
-from fluxo.model.events import CancelRequested, RunCancelled, RunClaimed, StepCompleted, StepRetried
+from fluxo.model.events import CancelRequested, RunCancelled, RunClaimed, SignalReceived, StepCompleted, StepRetried
 from fluxo.testing.failpoints import VARIABLE, Failpoint, arm
-from tests.crash.flows import FLOWS, WIDTH, astumble, aundo, expected, stumble, undo
+from tests.crash.flows import FLOWS, WIDTH, acall, astumble, aundo, be_called, call, expected, stumble, undo
 from tests.crash.judge import judge
 from tests.crash.processes import Nursery
 from tests.crash.worker import finish, finish_on_a_loop, settle
@@ -190,6 +190,24 @@ def test_a_kill_while_a_run_is_being_cancelled_does_not_keep_it_from_cleaning_up
         assert sum(isinstance(event, CancelRequested) for event in events) == 1
         assert world.labels()["done"] == 1
         assert world.labels()["undone"] == 1 + (harmed and place == "after_effect")
+
+
+@pytest.mark.parametrize("flow", [call, acall], ids=["sync", "async"])
+@pytest.mark.parametrize("place", ["after_effect", "after_commit"])
+def test_a_signal_from_a_run_that_is_killed_while_it_sends_is_one_signal(
+    nursery: Nursery, tmp_path: Path, flow: Any, place: str
+) -> None:
+    def begin_to_call(world: World) -> None:
+        with Engine(world.store, worker=False) as client:
+            client.start(flow.options(id="caller"), "called")
+            client.start(be_called.options(id="called"))
+
+    for world, _ in killed_at_each_hit(nursery, tmp_path, place, begin_to_call):
+        judge(world, "caller")
+        received = [event for event in judge(world, "called") if isinstance(event, SignalReceived)]
+        assert [event.payload for event in received] == [b"1"]
+        with Engine(world.store, worker=False) as client:
+            assert client.stats().messages_unconsumed == 0
 
 
 def killed_at_each_hit(

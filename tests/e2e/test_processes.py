@@ -9,6 +9,8 @@ are measured in bench/.
 from __future__ import annotations
 
 import signal
+import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +20,7 @@ import pytest
 
 from fluxo import Engine, RunStatus
 from fluxo.model.events import RunClaimed, RunStarted, SignalReceived
+from fluxo.stores.sql import opening
 from tests.crash.judge import judge, log_of, run_ids
 from tests.crash.processes import Nursery
 from tests.crash.world import World
@@ -129,6 +132,26 @@ def test_processes_that_start_the_same_id_at_once_create_one_run(nursery: Nurser
     assert world.effects().total() == 1
     events = judge(world, "same")
     assert sum(isinstance(event, RunStarted) for event in events) == 1
+
+
+def test_a_file_that_another_engine_is_just_making_is_not_taken_for_a_foreign_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look_up = opening._pragma
+    other = threading.Thread(target=lambda: Engine(world.store, worker=False).__enter__().close())
+
+    def look_up_slowly(connection: sqlite3.Connection, name: str) -> Any:
+        found = look_up(connection, name)
+        if name == "application_id" and other.ident is None:
+            # All the time that the other could need; while it waits for this one to have looked, it makes nothing.
+            other.start()
+            other.join(0.3)
+        return found
+
+    monkeypatch.setattr(opening, "_pragma", look_up_slowly)
+    with Engine(world.store, worker=False) as engine:
+        assert engine.stats().events == 0
+    other.join()
 
 
 @pytest.mark.parametrize("flow", ["talk", "atalk"])

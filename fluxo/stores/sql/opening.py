@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import Any, Final, Literal
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from fluxo.errors import SchemaVersionError, StoreUnavailableError
 from fluxo.stores.sql.database import Database, Reader, retrying
@@ -76,7 +77,7 @@ def open_database(engine: Engine, where: str, synchronous: Synchronous, busy_s: 
     try:
         writer = _connect(engine)
         connections.append(writer)
-        retrying(lambda: _check_ours(writer, where), busy_s)
+        retrying(lambda: _check_file(writer, where), busy_s)
         retrying(lambda: _enter_wal(writer, where), busy_s)
         retrying(lambda: _settle(writer, where, synchronous), busy_s)
         retrying(lambda: _create_schema(writer, engine, where), busy_s)
@@ -91,6 +92,8 @@ def open_database(engine: Engine, where: str, synchronous: Synchronous, busy_s: 
                 connection.close()
         if isinstance(error, sqlite3.Error):
             raise translated(error, where) from error
+        if isinstance(error, SQLAlchemyError):
+            raise StoreUnavailableError(where, f"the engine gave no connection ({error})") from error
         raise
 
 
@@ -105,6 +108,16 @@ def _connect(engine: Engine) -> sqlite3.Connection:
     driver_connection: sqlite3.Connection = connection
     driver_connection.execute("PRAGMA busy_timeout = 0")
     return driver_connection
+
+
+def _check_file(connection: sqlite3.Connection, where: str) -> None:
+    """`_check_ours` on one snapshot: another process may be making the schema at this very moment."""
+    connection.execute("BEGIN")
+    try:
+        _check_ours(connection, where)
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
 
 
 def _check_ours(connection: sqlite3.Connection, where: str) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import literal_column, select
 from sqlalchemy.engine import Dialect
 
 from fluxo.model.run import RunRecord, RunStatus
@@ -45,7 +45,8 @@ def due(reader: Reader, query: DueQuery, now_us: int) -> DueRuns:
 def find(reader: Reader, dialect: Dialect, query: RunQuery) -> RunPage:
     """One page of runs, newest first."""
     wanted = select(*list(runs.c)[: len(RunRecord.__struct_fields__)])
-    wanted = wanted.where(runs.c.namespace == query.namespace, runs.c.purging == 0)
+    # The plus keeps SQLite from sorting the whole namespace, found by its index, for each page.
+    wanted = wanted.where(literal_column("+namespace") == query.namespace, runs.c.purging == 0)
     if query.status:
         wanted = wanted.where(runs.c.status.in_([status.value for status in query.status]))
     if query.workflow is not None:

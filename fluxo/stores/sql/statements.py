@@ -65,10 +65,12 @@ RUN_COLUMNS: Final = ", ".join(_RUN_FIELDS)
 _ENDED_SQL: Final = "status IN (" + ", ".join(f"'{status}'" for status in sorted(ENDED)) + ")"
 
 FIRST_EVENT: Final = (
-    "INSERT OR IGNORE INTO fluxo_events (run, seq, nonce, digest, body) SELECT ?1, ?2, ?3, ?4, ?5 "
-    "WHERE EXISTS (SELECT 1 FROM fluxo_events WHERE run = ?1 AND seq = ?2 - 1 AND digest = ?6)"
+    "INSERT OR IGNORE INTO fluxo_events (run, seq, nonce, digest, body) VALUES "
+    "((SELECT run FROM fluxo_events WHERE run = ?1 AND seq = ?2 - 1 AND digest = ?6), ?2, ?3, ?4, ?5)"
 )
-"""(run, seq, nonce, digest, body, digest of the predecessor); one row if that stood last and was the predecessor."""
+"""(run, seq, nonce, digest, body, digest of the predecessor); one row if that stood last and was the predecessor.
+Without the predecessor `run` is NULL, which the column refuses: cheaper than INSERT ... SELECT from the same table,
+for which SQLite makes a temporary one."""
 
 CHUNK_ROWS: Final = (64, 8, 1)
 """Rows per `first_events` statement, largest first; 64 rows are 384 parameters, below the 999 of old SQLites."""
@@ -77,6 +79,8 @@ CHUNK_ROWS: Final = (64, 8, 1)
 @cache
 def first_events(rows: int) -> str:
     """`FIRST_EVENT` for this many rows at once; the row count tells whether all of them won."""
+    if rows == 1:
+        return FIRST_EVENT
     values = ", ".join(["(?, ?, ?, ?, ?, ?)"] * rows)
     return (
         "INSERT OR IGNORE INTO fluxo_events (run, seq, nonce, digest, body) "
@@ -208,8 +212,8 @@ STATS_WORKERS: Final = "SELECT count(*) FROM fluxo_workers WHERE namespace = ?"
 
 PURGING: Final = "SELECT key FROM fluxo_runs WHERE purging = 1 AND namespace = ? ORDER BY key LIMIT ?"
 PURGEABLE: Final = (
-    f"SELECT key FROM fluxo_runs WHERE namespace = ? AND {_ENDED_SQL} AND updated_at_us < ? AND purging = 0 "
-    "ORDER BY key LIMIT ?"
+    f"SELECT key FROM fluxo_runs NOT INDEXED WHERE namespace = ? AND {_ENDED_SQL} AND updated_at_us < ? "
+    "AND purging = 0 ORDER BY key LIMIT ?"
 )
 MARK_PURGING: Final = (
     f"UPDATE fluxo_runs SET purging = 1 WHERE key = ? AND {_ENDED_SQL} AND updated_at_us < ? AND purging = 0"

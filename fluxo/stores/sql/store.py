@@ -69,19 +69,17 @@ class SqlStore:
         dialect = engine.dialect.name
         if dialect != "sqlite":
             raise ConfigurationError(f"SqlStore knows the dialect sqlite only in this version, not {dialect}")
-        self._engine = engine
-        self._busy_s = SQLITE_BUSY_S
-        self._prepare(engine.url.database or "", clock, synchronous)
-
-    def _prepare(self, path: str, clock: Clock | None, synchronous: Synchronous) -> None:
+        path = engine.url.database or ""
         if path in ("", ":memory:") or "mode=memory" in path:
             raise ConfigurationError(
                 "a SQLite database in memory is gone with its connection; use memory://, or sqlite:///path for a file"
             )
         if synchronous not in ("FULL", "NORMAL"):
             raise ConfigurationError(f"synchronous must be 'FULL' or 'NORMAL', not {synchronous!r}")
+        self._engine = engine
         self._where = path
         self._synchronous: Synchronous = synchronous
+        self._busy_s = SQLITE_BUSY_S
         self._clock: Clock = SystemClock() if clock is None else clock
         self._bell = Bell()
         self._opening = threading.Lock()
@@ -241,20 +239,16 @@ class SqliteStore(SqlStore):
         given = os.fspath(path)
         if given.startswith("file:") or "\0" in given:
             raise ConfigurationError("SqliteStore takes the plain path of a file, not a file: URI")
-        self._busy_s = SQLITE_BUSY_S
-        self._prepare(given, clock, synchronous)
-        self._where = os.path.abspath(given)
+        engine = create_engine(
+            URL.create("sqlite+pysqlite", database=given if given in ("", ":memory:") else os.path.abspath(given)),
+            poolclass=NullPool,
+            connect_args={"check_same_thread": False, "timeout": 0},
+        )
+        super().__init__(engine, clock=clock, synchronous=synchronous)
 
     def open(self) -> None:
-        with self._opening:
-            if self._database is None:
-                create_private(self._where)
-                self._engine = create_engine(
-                    URL.create("sqlite+pysqlite", database=self._where),
-                    poolclass=NullPool,
-                    connect_args={"check_same_thread": False, "timeout": 0},
-                )
-                self._database = open_database(self._engine, self._where, self._synchronous, self._busy_s)
+        create_private(self._where)
+        super().open()
 
 
 def _append_event(database: Database, append: Append) -> Outcome:

@@ -89,6 +89,13 @@ class CreateConformance(StoreSuite):
             expect("answers", (first, second), (Committed(record_of(store).key), Existing(record_of(store))))
             expect("nonce", record_of(store).nonce, 1)
 
+    def test_one_create_twice_in_a_batch_is_committed_twice(self) -> None:
+        with self.opened() as store:
+            append = Append(0, 0, 0, chain(0, 0, 1, 2), new=new_run())
+            outcomes = store.append([append, append])
+            expect("answers", outcomes, [Committed(record_of(store).key)] * 2)
+            expect("events", store.stats(NAMESPACE).events, 2)
+
     def test_a_batch_creates_many_runs_beside_one_that_exists(self) -> None:
         with self.opened() as store:
             Activation.of_new(store, new_run("run 50", nonce=9))

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
 from inspect import Parameter
-from typing import Any, Literal, Optional, Union
+from typing import Annotated, Any, Literal, NewType, Optional, Union
 
 import msgspec
 import pytest
@@ -27,6 +27,7 @@ from fluxo.limits import PAYLOAD_BYTES_MAX
 from tests.unit.codec.same import same
 
 WHERE = "step 'pack'"
+Cents = NewType("Cents", int)
 SECRET = "correct horse battery staple"
 
 
@@ -96,6 +97,8 @@ class Colour(Enum):
         (tuple[float, float] | tuple[int, float], (1, 2.0)),
         (tuple[Any, float] | tuple[Any, int], ([[()]], 2)),
         (Optional[Union[Card, int]], 5),  # noqa: UP045, UP007 - as users still write it
+        (set[int] | set[Cents] | list[int], {1}),
+        (list[Cents] | list[Annotated[int, "x"]], [1]),
         (Card | Any, Card("1")),
         (Card | Any, (1, 2)),
         (float | Any, 5),

@@ -251,6 +251,20 @@ def test_an_engine_that_was_handed_in_stays_usable(path: Path) -> None:
     engine.dispose()
 
 
+def test_an_engine_that_leads_nowhere_is_unavailable(tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path}/missing/orders.db")
+    with pytest.raises(StoreUnavailableError, match="cannot be opened; check that its directory exists"):
+        SqlStore(engine).open()
+    engine.dispose()
+
+
+def test_an_engine_without_a_connection_to_spare_is_unavailable(path: Path) -> None:
+    engine = create_engine(f"sqlite:///{path}", pool_size=1, max_overflow=0, pool_timeout=0)
+    with engine.connect(), pytest.raises(StoreUnavailableError, match="the engine gave no connection"):
+        SqlStore(engine).open()
+    engine.dispose()
+
+
 def test_an_engine_of_another_dialect_is_refused() -> None:
     engine: Any = types.SimpleNamespace(dialect=types.SimpleNamespace(name="postgresql"))
     with pytest.raises(ConfigurationError, match="knows the dialect sqlite only in this version, not postgresql"):

@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 
 from fluxo.model.run import RunStatus
-from fluxo.stores.sql import SqliteStore
+from fluxo.store import RunQuery
+from fluxo.stores.sql import SqliteStore, SqlStore
 from fluxo.stores.sql import statements as sql
 from fluxo.testing.conformance.suite import Activation, new_run, projection
+from tests.unit.stores.faulty import Faults
 
 INDEXED = {
     "FIRST_EVENT": sql.FIRST_EVENT,
@@ -108,3 +110,20 @@ def test_a_run_that_never_parks_enters_one_partial_index_and_leaves_none(tmp_pat
         }
         run.append(projection=projection(RunStatus.COMPLETED))
         assert set(entries().values()) == {0}
+
+
+def test_a_page_of_runs_is_read_in_order_and_no_further(tmp_path: Path) -> None:
+    asked: list[str] = []
+    path = tmp_path / "pages.db"
+    faults = Faults()
+    engine = faults.engine(path)
+    with closing(SqlStore(engine)) as store, closing(sqlite3.connect(path)) as connection:
+        store.open()
+        faults.before = asked.append
+        store.find(RunQuery("ns", status=(RunStatus.FAILED,), workflow="flow", queue="q", since_us=1, before_key=9))
+        store.find(RunQuery("ns"))
+        store.purge("ns", 1, 1)
+        steps = [step for statement in asked for step in plan(connection, statement)]
+        assert len(asked) == 4
+        assert [step for step in steps if "TEMP B-TREE" in step] == []
+    engine.dispose()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import fluxo.stores
 from fluxo.errors import ConfigurationError
 from fluxo.stores import MemoryStore, open_store
 from fluxo.stores.sql import SqliteStore
@@ -114,6 +115,17 @@ def test_a_password_never_appears_in_an_error(url: str) -> None:
         open_store(url)
     assert "hunter2" not in str(caught.value)
     assert "ann" not in str(caught.value)
+
+
+def test_the_sql_stores_are_found_beside_the_others() -> None:
+    assert {name: getattr(fluxo.stores, name).__name__ for name in fluxo.stores.__all__} == {
+        "MemoryStore": "MemoryStore",
+        "SqlStore": "SqlStore",
+        "SqliteStore": "SqliteStore",
+        "open_store": "open_store",
+    }
+    assert sorted(dir(fluxo.stores)) == sorted(fluxo.stores.__all__)
+    assert not hasattr(fluxo.stores, "RedisStore")
 
 
 @pytest.mark.parametrize("module", ["fluxo.stores", "fluxo.stores.url", "fluxo.testing"])
