@@ -48,7 +48,7 @@ def _crowd_over_a(
         log = _raw(stack, setting)
         crowd = _crowd(stack, setting, colour, in_flight)
         slices: dict[str, Slice] = {"a": lambda: log.row_us(0.15), "engine": lambda: crowd(0.4)}
-        series = interleave(slices, budget_s=setting.seconds(6))
+        series = interleave(slices, budget_s=setting.seconds(6), rounds_min=setting.size(5, 3))
     return Figure(
         goal=goal,
         what=f"{in_flight} runs in flight, {colour}, steps/s",
@@ -71,7 +71,7 @@ def crowd_of_1000(setting: Setting) -> Iterator[Figure]:
         series = interleave(
             {"a": lambda: log.row_us(0.1), "b": lambda: log.batch_row_us(0.2), "engine": lambda: crowd(0.8)},
             budget_s=setting.seconds(11),
-            rounds_min=4,
+            rounds_min=setting.size(4, 3),
         )
     yield Figure(
         goal="g5",

@@ -84,7 +84,8 @@ def large(setting: Setting) -> Iterator[Figure]:
 
 def linear(setting: Setting) -> Iterator[Figure]:
     """The price of an event in long histories, and of a run among many."""
-    seconds = {count: min(_recover_one(setting, orders, count)[0]["seconds"] for _ in range(2)) for count in _LENGTHS}
+    tries = range(setting.size(2, 1))
+    seconds = {count: min(_recover_one(setting, orders, count)[0]["seconds"] for _ in tries) for count in _LENGTHS}
     short, middle, long = _LENGTHS
     lower_us = (seconds[middle] - seconds[short]) / (middle - short) * 1e6
     upper_us = (seconds[long] - seconds[middle]) / (long - middle) * 1e6

@@ -72,9 +72,18 @@ class StepBase(Definition):
             self._result = self.codecs.result()
         return self._result
 
-    def split(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The arguments to record: without the self of a method that is called through its class."""
-        return args[1:] if self.codecs.is_method and self.bound is None else args
+    def encoded(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes | None:
+        """
+        The arguments of a call as they are recorded: without a method's self; None with ``record_args=False``.
+
+        Raises:
+            UsageError, EncodeError, LimitExceededError: as `ArgumentsCodec.encode`.
+        """
+        if not self.options_.record_args:
+            return None
+        if self.bound is None and self.codecs.is_method:
+            args = args[1:]
+        return (self._arguments or self.arguments).encode(args, kwargs, self.where)
 
     def invoke(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call the user's function itself."""

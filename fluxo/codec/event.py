@@ -16,7 +16,7 @@ import msgspec
 from fluxo.errors import DecodeError, HistoryCorruptError
 from fluxo.model.events import Event
 
-__all__ = ["VERSION", "chain", "decode_event", "encode_event", "tag_of", "verify"]
+__all__ = ["VERSION", "chain", "decode_event", "encode_event", "fold", "link", "tag_of", "verify"]
 
 VERSION = 1
 _PREFIX = bytes([VERSION])
@@ -53,7 +53,18 @@ def tag_of(body: bytes) -> int:
 
 def chain(prev_digest: int, nonce: int, body: bytes) -> int:
     """Digest of the event after one with `prev_digest` (32 bits)."""
-    return crc32(body, prev_digest ^ (nonce & 0xFFFFFFFF) ^ (nonce >> 32))
+    return crc32(body, prev_digest ^ fold(nonce))
+
+
+def fold(nonce: int) -> int:
+    """A nonce in 32 bits, as it enters the chain."""
+    return (nonce & 0xFFFFFFFF) ^ (nonce >> 32)
+
+
+def link(event: Event, prev_digest: int, folded_nonce: int) -> tuple[bytes, int]:
+    """`encode_event` and `chain` in one call: (body, digest)."""
+    body = _PREFIX + _encode(event)
+    return body, crc32(body, prev_digest ^ folded_nonce)
 
 
 def verify(run_id: str, seq: int, prev_digest: int, row: tuple[int, int, int, bytes]) -> int:

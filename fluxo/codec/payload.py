@@ -44,6 +44,11 @@ class TypeCodec:
         self._atoms = ATOMS if shape.roots is None else ATOMS & shape.roots
         self._runs_code = any(isinstance(part, StructRecord) and part.runs_code for part in reachable(shape))
 
+    @property
+    def exact(self) -> type | None:
+        """The class whose every instance msgspec writes losslessly under this annotation; None if none is so plain."""
+        return self._exact
+
     def __repr__(self) -> str:
         return f"<TypeCodec {self._shape.label}>"
 

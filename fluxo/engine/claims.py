@@ -39,6 +39,9 @@ __all__ = ["Begin", "Claims"]
 
 _log = logging.getLogger("fluxo.engine")
 
+Mark = tuple[int, int]
+"""(key, strikes) of a suspect: one more strike, wherever it happened, is another rest."""
+
 Begin = Callable[[RunRecord, int, History], "Activation"]
 """(run, nonce, history) → an activation that has begun."""
 
@@ -66,7 +69,7 @@ class Claims:
         self._queues = queues
         self._lock = threading.Lock()
         self._alone: Activation | None = None
-        self._rests: dict[tuple[int, int], float] = {}
+        self._rests: dict[Mark, float] = {}
 
     def claim_all(self) -> int:
         """Claim and begin what is due until nothing more can be; the number taken."""
@@ -87,7 +90,7 @@ class Claims:
             due = core.store.due(DueQuery(core.namespace, self._queues, workflows(), self.dead, CLAIM_RUNS_MAX))
             self.next_wake_us = due.next_wake_at_us
             claims: list[tuple[RunRecord, Append]] = []
-            suspects: list[tuple[float, RunRecord, EventRow]] = []
+            suspects: list[tuple[Mark, RunRecord, EventRow]] = []
             threads = core.run_threads.free()
             self.short = False
             for run in due.runs:
@@ -172,30 +175,29 @@ class Claims:
             self._block(run, claim, nonce, "error", str(problem), seq)
             return None
 
-    def _rest(self, run: RunRecord, strikes: int) -> float:
-        """Until when a suspect rests since this strike; with its dead owner meanwhile, free for any worker."""
-        if (run.key, strikes) not in self._rests:
+    def _rest(self, run: RunRecord, strikes: int) -> Mark:
+        """Note until when a suspect rests after this strike; it stays with its dead owner, free for any worker."""
+        mark = run.key, strikes
+        if mark not in self._rests:
             delay_s = CRASH_LOOP_BACKOFF_S * 2 ** (strikes - CRASH_LOOP_ALONE_FROM)
-            self._rests[run.key, strikes] = self._core.clock.monotonic_s() + delay_s
+            self._rests[mark] = self._core.clock.monotonic_s() + delay_s
             _log.warning(
                 "run %s: %d workers in a row died while executing it; it runs alone, in %g s at the earliest",
                 run.run_id,
                 strikes,
                 delay_s,
             )
-        return self._rests[run.key, strikes]
+        return mark
 
-    def _claim_suspect(self, suspects: list[tuple[RunRecord, EventRow]]) -> int:
+    def _claim_suspect(self, suspects: list[tuple[Mark, RunRecord, EventRow]]) -> int:
         """One suspect at a time, when nothing else executes here: others must not be blamed for what it does."""
-        keys = {run.key for run, _ in suspects}
-        self._rests = {key: rest_s for key, rest_s in self._rests.items() if key in keys}
+        rests = self._rests = {mark: self._rests[mark] for mark, _, _ in suspects}
         now_s = self._core.clock.monotonic_s()
         busy = any(not activation.parked for activation in tuple(self._active.values()))
         # The one that rested first has done the least; what kills its process would otherwise kill their turns, too.
-        for run, tail in sorted(suspects, key=lambda suspect: self._rests[suspect[0].key]):
-            rested_s = now_s - self._rests[run.key]
-            if rested_s >= (CRASH_LOOP_PATIENCE_S if busy else 0):
-                del self._rests[run.key]
+        for mark, run, tail in sorted(suspects, key=lambda suspect: rests[suspect[0]]):
+            if now_s - rests[mark] >= (CRASH_LOOP_PATIENCE_S if busy else 0):
+                del rests[mark]
                 for activation in self._take_all([(run, self._fence(run, tail))]):
                     self._alone = activation
                     return 1
@@ -210,7 +212,7 @@ class Claims:
     def _block_loop(self, run: RunRecord, tail: EventRow, strikes: int) -> None:
         died = f"{strikes} workers in a row died while executing it"
         report = f"{died}, without progress; its code may kill the process"
-        self._rests.pop(run.key, None)
+        self._rests.pop((run.key, strikes - 1), None)
         self._block(run, tail, new_nonce(), "crash_loop", report, run.tail_seq)
 
     def _block(self, run: RunRecord, tail: EventRow, nonce: int, reason: str, report: str, seq: int) -> None:

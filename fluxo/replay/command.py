@@ -22,7 +22,9 @@ UNKNOWN_SITE: Final = "?"
 _INTERNAL: Final = ("fluxo.", "asyncio.", "contextlib", "concurrent.")
 _DRIVEN: Final = "ReplayLoop.run_ready"
 """Above it on the stack stands the driver, not the workflow."""
-_sites: dict[tuple[CodeType, int], str] = {}
+_sites: dict[tuple[int, int], tuple[str, CodeType]] = {}
+"""(id of code, instruction) → call site. By id, because hashing a code object hashes all it is made of; each entry
+keeps its code object, so that no id is used again."""
 
 
 class CommandScope:
@@ -110,10 +112,12 @@ def call_site(depth: int) -> str:
     # Python's own way to the caller; inspect.stack() reads source files on the hot path.
     frame = sys._getframe(depth)  # pyright: ignore[reportPrivateUsage]
     while True:
-        key = (frame.f_code, frame.f_lasti)
-        site = _sites.get(key)
-        if site is None:
-            site = _sites[key] = _site(frame, frame.f_lineno)
+        code = frame.f_code
+        key = (id(code), frame.f_lasti)
+        known = _sites.get(key)
+        if known is None:
+            known = _sites[key] = (_site(frame, frame.f_lineno), code)
+        site = known[0]
         if site:
             return site
         back = frame.f_back

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
+from zlib import crc32
 
-from fluxo.codec.event import chain, decode_event, tag_of, verify
+from fluxo.codec.event import decode_event, fold, tag_of, verify
 from fluxo.errors import DecodeError, HistoryCorruptError
 from fluxo.model.events import Event, RunBlocked, RunClaimed, RunFailed, RunReopened, RunStarted
 
@@ -58,15 +59,18 @@ class History:
         seq, digest = 0, 0
         bodies: list[bytes] = []
         special: list[int] = []
+        nonce = folded = 0
         for row in rows:
             seq += 1
-            body = row[3]
-            # The rule of `verify`, spelled out: this loop runs once per event of every replay.
-            if row[0] != seq or chain(digest, row[1], body) != row[2]:
+            found, row_nonce, row_digest, body = row
+            if row_nonce != nonce:
+                nonce, folded = row_nonce, fold(row_nonce)
+            # The rules of `verify` and `tag_of`, spelled out: this loop runs once per event of every replay.
+            if found != seq or crc32(body, digest ^ folded) != row_digest:
                 verify(run_id, seq, digest, row)
-            digest = row[2]
+            digest = row_digest
             bodies.append(body)
-            tag = tag_of(body)
+            tag = body[2] if len(body) > 2 else 0
             if tag == _CLAIMED or tag >= _BLOCKED:
                 special.append(seq)
         if not bodies:

@@ -238,7 +238,7 @@ class Machine:
             raise diverged(
                 self.run_id, seq, row_of_event(event), produced, "the code did not issue the recorded command"
             )
-        difference = _difference(command, KINDS[type(event)], event)
+        difference = _difference(command, KINDS[type(event)], event) or _misplaced(command, event)
         if difference:
             raise diverged(self.run_id, seq, row_of_event(event), row_of_command(command), difference)
         return command
@@ -278,6 +278,11 @@ class Machine:
                 raise diverged(
                     self.run_id, seq, None, row_of_command(command), "the recorded run did not wait for this"
                 )
+        # Last, since a command too many or too few elsewhere is what moves the others.
+        for wait in event.waits:
+            command = self.outstanding[wait.scope, wait.position]
+            if misplaced := _misplaced(command, wait):
+                raise diverged(self.run_id, seq, row_of_wait(wait), row_of_command(command), misplaced)
 
     def _first_open(self) -> tuple[str, str, str, str, str] | None:
         for command in self.outstanding.values():
@@ -294,6 +299,11 @@ def _difference(command: Command, kind: str, recorded: CommandEvent | Wait) -> s
     # Not compared unless both were recorded: whether arguments are recorded is an option, and options may change.
     if command.args != recorded.args and command.args is not None and recorded.args is not None:
         return differing(recorded.args, command.args)
+    return ""
+
+
+def _misplaced(command: Command, recorded: CommandEvent | Wait) -> str:
+    """Whether other commands were issued before it than in the recorded run; empty if not."""
     if command.ordinal != recorded.ordinal:
         return f"order: recorded as command {recorded.ordinal} of the run, produced as command {command.ordinal}"
     return ""

@@ -69,15 +69,19 @@ class AsyncScope:
             loop.refuse()
             await loop.create_waiter()
         scope = machine.root if loop.in_main else loop.scope()
-        body = None
-        if step.options_.record_args:
-            body = step.arguments.encode(step.split(args), kwargs, step.where)
+        body = step.encoded(args, kwargs)
         if machine.replaying and not loop.ready:
             event = machine.recorded(scope, step.name, body)
             if event is not None:
                 return self._run.decoded(step, event.result)
         elif scope is machine.root and self._is_lone(step):
-            return await self._step_alone(step, args, kwargs, body, site)
+            value, waiter, begun = self._begin_alone(step, args, kwargs, body, site)
+            if begun is None:
+                if waiter is not None:
+                    await waiter
+                return value
+            await self._completion(begun)
+            return self._run.outcome(begun)
         command = machine.issue(scope, "step", step.name, site, body)
         call = command.call = StepCall(step, args, kwargs)
         if scope is not machine.root:
@@ -100,29 +104,29 @@ class AsyncScope:
             and not self._loop.ready
         )
 
-    async def _step_alone(
+    def _begin_alone(
         self, step: StepBase, args: tuple[Any, ...], kwargs: dict[str, Any], body: bytes | None, site: str
-    ) -> Any:
+    ) -> tuple[Any, RunFuture | None, Command | None]:
         """
         The common case, without the machinery: the body begins here, in the driver's host task.
 
-        If it never suspends, its event is committed with no command and no attempt object; takes the same numbers
-        and writes the same event as the long way, which a body that suspends or fails goes on with.
+        If it never suspends, its event is committed with no command and no attempt object: (value, what to await or
+        None, None). Takes the same numbers and writes the same event as the long way, which a body that suspends or
+        fails goes on with: (None, None, its command).
         """
         run, machine, root = self._run, self._machine, self._machine.root
         position, ordinal = root.position, machine.issued
         root.position, machine.issued = position + 1, ordinal + 1
-        coro = step.invoke(args, kwargs)
+        coro = step.fn(*args, **kwargs) if step.bound is None else step.invoke(args, kwargs)
         active.set(StepScope(run, step.name, "", position, 1))
         _set_running_loop(run.host.loop)
         begun: Begun | Over
-        value: Any = None
         over = False
+        value: Any = None
         try:
             begun = Begun(coro, coro.send(None))
         except StopIteration as stop:
-            value, over = stop.value, True
-            begun = Over(value, None)
+            over, value = True, stop.value
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
@@ -131,25 +135,21 @@ class AsyncScope:
             _set_running_loop(self._loop)
             active.set(self)
         if over:
+            begun = Over(value, None)
             try:
                 result, value = step.result.roundtrip(value, step.where)
             except (CodecError, LimitExceededError):
                 pass  # said by the long way, as the step's failure
             else:
-                at_us = run.journal.at_us()
+                at_us = machine.now_us = run.journal.at_us()
                 event = StepCompleted(at_us, "", position, ordinal, step.name, site, body, 1, result)
-                future = run.lone.record(event)
-                if future is not None:
-                    await future
-                machine.now_us = at_us
-                return value
+                return value, run.lone.record(event), None
         command = Command("", position, ordinal, "step", step.name, site, body)
         call = command.call = StepCall(step, args, kwargs)
         call.begun = begun
         machine.adopt(command)
         machine.fresh.append(command)
-        await self._completion(command)
-        return run.outcome(command)
+        return None, None, command
 
     async def _completion(self, command: Command) -> None:
         future = command.waiter = self._loop.create_waiter()
@@ -163,9 +163,7 @@ class AsyncScope:
 
     def submit_step(self, step: StepBase, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
         self.check()
-        body = None
-        if step.options_.record_args:
-            body = step.arguments.encode(step.split(args), kwargs, step.where)
+        body = step.encoded(args, kwargs)
         command = self._machine.issue(self._loop.scope(), "step", step.name, call_site(2), body)
         call = command.call = StepCall(step, args, kwargs)
         call.submitted = True

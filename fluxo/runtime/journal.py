@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fluxo.clock import Clock
-from fluxo.codec.event import chain, encode_event
+from fluxo.codec.event import fold, link
 from fluxo.errors import FluxoInternalError, LeaseLostError, LimitExceededError
 from fluxo.limits import EVENTS_PER_RUN_MAX
 from fluxo.model.events import Event
@@ -29,12 +29,13 @@ class Journal:
         lost: Another writer took the run over; nothing more may be appended.
     """
 
-    __slots__ = ("_clock", "_staged", "digest", "key", "last_at_us", "lost", "nonce", "run_id", "seq")
+    __slots__ = ("_clock", "_folded", "_staged", "digest", "key", "last_at_us", "lost", "nonce", "run_id", "seq")
 
     def __init__(self, run_id: str, key: int, nonce: int, seq: int, digest: int, last_at_us: int, clock: Clock) -> None:
         self.run_id = run_id
         self.key = key
         self.nonce = nonce
+        self._folded = fold(nonce)
         self.seq = seq
         self.digest = digest
         self.last_at_us = last_at_us
@@ -64,9 +65,8 @@ class Journal:
         seq, digest, nonce = self.seq, self.digest, self.nonce
         rows: list[EventRow] = []
         for event in events:
-            body = encode_event(event)
             seq += 1
-            digest = chain(digest, nonce, body)
+            body, digest = link(event, digest, self._folded)
             rows.append((seq, nonce, digest, body))
         if seq > EVENTS_PER_RUN_MAX and projection is None:
             raise LimitExceededError(
@@ -79,10 +79,9 @@ class Journal:
         """`stage` for a single event with nothing beside it: the common case of a step."""
         if self._staged is not None or self.seq >= EVENTS_PER_RUN_MAX:
             return self.stage((event,))
-        body = encode_event(event)
-        seq, nonce = self.seq, self.nonce
-        row = (seq + 1, nonce, chain(self.digest, nonce, body), body)
-        staged = self._staged = Append(self.key, seq, self.digest, [row])
+        seq = self.seq
+        body, digest = link(event, self.digest, self._folded)
+        staged = self._staged = Append(self.key, seq, self.digest, [(seq + 1, self.nonce, digest, body)])
         return staged
 
     def settle(self, outcome: Outcome) -> bool:

@@ -57,11 +57,10 @@ class SyncScope:
             self._run.refuse()
 
     def call_step(self, step: StepBase, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        self.check()
         run, machine = self._run, self._machine
-        body = None
-        if step.options_.record_args:
-            body = step.arguments.encode(step.split(args), kwargs, step.where)
+        if run.unwinding or machine.blocked is not None or threading.get_ident() != self._thread:
+            self.check()
+        body = step.encoded(args, kwargs)
         if machine.replaying and not run.cancel_due:
             event = machine.recorded(self._root, step.name, body)
             if event is not None:
@@ -89,7 +88,7 @@ class SyncScope:
         value: Any = None
         token = active.set(StepScope(run, step.name, "", position, 1))
         try:
-            value = step.invoke(args, kwargs)
+            value = step.fn(*args, **kwargs) if step.bound is None else step.invoke(args, kwargs)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
@@ -116,9 +115,7 @@ class SyncScope:
 
     def submit_step(self, step: StepBase, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
         self.check()
-        body = None
-        if step.options_.record_args:
-            body = step.arguments.encode(step.split(args), kwargs, step.where)
+        body = step.encoded(args, kwargs)
         command = self._machine.issue(self._root, "step", step.name, call_site(2), body)
         command.call = StepCall(step, args, kwargs)
         self._run.launch_now()

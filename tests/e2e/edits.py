@@ -36,9 +36,7 @@ class Edit(NamedTuple):
     def site(self, row: str) -> str:
         """``file:line`` of the program's line that must stand in this row of the report; empty if none does."""
         lines, first = inspect.getsourcelines(self.body)
-        marked = [
-            first + n for n, line in enumerate(lines) if "# " in line and row in line.rpartition("# ")[2].split()
-        ]
+        marked = [first + n for n, line in enumerate(lines) if "# " in line and row in line.rpartition("# ")[2].split()]
         assert len(marked) <= 1
         return f"{basename(inspect.getsourcefile(self.body) or '')}:{marked[0]} in" if marked else ""
 

@@ -196,7 +196,7 @@ async def gather_over_a_shorter_list(edited: bool) -> Any:
     return [results, await fluxo.aio.wait_signal("go")]  # produced
 
 
-@reported("the recorded run did not wait for this")
+@reported("the recorded run did not wait for this", produced="timer")
 async def task_added_beside_a_wait(edited: bool) -> Any:
     await add_async(1)
     beside = asyncio.create_task(asyncio.sleep(HOUR_S)) if edited else None  # produced

@@ -76,7 +76,7 @@ def nothing_written(engine: Engine) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("url", "message"),
+    "url, message",
     [
         ("mysql://host/db", "no store has the scheme 'mysql'; known are memory://"),
         ("orders.db", "a bare path needs sqlite:/// before it"),
@@ -109,16 +109,18 @@ def test_a_missing_extra_is_named_with_what_to_install() -> None:
 
 def test_a_directory_that_does_not_exist_is_named(tmp_path: Path) -> None:
     missing = tmp_path / "missing"
-    with pytest.raises(StoreUnavailableError, match="the directory .*missing does not exist"), Engine(
-        f"sqlite:///{missing / 'runs.db'}"
+    with (
+        pytest.raises(StoreUnavailableError, match=r"the directory .*missing does not exist"),
+        Engine(f"sqlite:///{missing / 'runs.db'}"),
     ):
         raise AssertionError("opened")
     assert not missing.exists()
 
 
 def test_a_directory_in_place_of_a_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(StoreUnavailableError, match="is a directory; give the path of a file in it"), Engine(
-        f"sqlite:///{tmp_path}"
+    with (
+        pytest.raises(StoreUnavailableError, match="is a directory; give the path of a file in it"),
+        Engine(f"sqlite:///{tmp_path}"),
     ):
         raise AssertionError("opened")
 
@@ -131,8 +133,9 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pyt
         raise refused
 
     monkeypatch.setattr("fluxo.stores.sql.opening.os.open", deny)
-    with pytest.raises(StoreUnavailableError, match=r"cannot be created \(Permission denied\)") as unavailable, Engine(
-        f"sqlite:///{path}"
+    with (
+        pytest.raises(StoreUnavailableError, match=r"cannot be created \(Permission denied\)") as unavailable,
+        Engine(f"sqlite:///{path}"),
     ):
         raise AssertionError("opened")
     assert unavailable.value.__cause__ is refused
@@ -145,8 +148,9 @@ def test_a_database_that_is_not_ours_is_refused_and_left_as_it_is(tmp_path: Path
         connection.execute("CREATE TABLE accounts (id INTEGER)")
         connection.commit()
     before = path.read_bytes()
-    with pytest.raises(SchemaVersionError, match="belongs to another application.*nothing was written"), Engine(
-        f"sqlite:///{path}"
+    with (
+        pytest.raises(SchemaVersionError, match=r"belongs to another application.*nothing was written"),
+        Engine(f"sqlite:///{path}"),
     ):
         raise AssertionError("opened")
     assert path.read_bytes() == before
@@ -156,7 +160,12 @@ def test_a_file_that_is_no_database_is_refused_and_left_as_it_is(tmp_path: Path)
     path = tmp_path / "letter.txt"
     path.write_text("Dear Ada, this is no database, and it is longer than a header of one hundred bytes. " * 3)
     before = path.read_bytes()
-    with pytest.raises(SchemaVersionError, match="is not a SQLite database; give the store another path; nothing was written"), Engine(f"sqlite:///{path}"):
+    with (
+        pytest.raises(
+            SchemaVersionError, match="is not a SQLite database; give the store another path; nothing was written"
+        ),
+        Engine(f"sqlite:///{path}"),
+    ):
         raise AssertionError("opened")
     assert path.read_bytes() == before
 
@@ -169,8 +178,9 @@ def test_a_newer_schema_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
         connection.execute("PRAGMA user_version = 99")
         connection.execute("UPDATE fluxo_meta SET schema_version = 99")
         connection.commit()
-    with pytest.raises(SchemaVersionError, match="has schema 99, this fluxo knows up to 1; install the newer"), Engine(
-        f"sqlite:///{path}"
+    with (
+        pytest.raises(SchemaVersionError, match="has schema 99, this fluxo knows up to 1; install the newer"),
+        Engine(f"sqlite:///{path}"),
     ):
         raise AssertionError("opened")
     with closing(sqlite3.connect(path)) as connection:
@@ -194,7 +204,7 @@ def test_the_store_may_come_from_the_environment(tmp_path: Path, monkeypatch: py
 
 @BOTH
 @pytest.mark.parametrize(
-    ("args", "kwargs", "message"),
+    "args, kwargs, message",
     [
         ((), {}, "missing a required argument: 'item'"),
         (("chair",), {}, "missing a required argument: 'pieces'"),
@@ -215,7 +225,7 @@ def test_a_wrong_argument_count_is_refused_at_start(
 
 @BOTH
 @pytest.mark.parametrize(
-    ("args", "path"),
+    "args, path",
     [
         (("chair", "two"), "pieces"),
         ((7, 1), "item"),
@@ -243,7 +253,11 @@ def test_an_error_about_a_value_does_not_show_the_value(place: Place) -> None:
 @BOTH
 def test_an_input_over_the_limit_is_refused_at_start(place: Place, flow: Any) -> None:
     text = "x" * (limits.PAYLOAD_BYTES_MAX + 1)
-    with place.engine() as engine, nothing_written(engine), pytest.raises(LimitExceededError, match="the limit is 2,097"):
+    with (
+        place.engine() as engine,
+        nothing_written(engine),
+        pytest.raises(LimitExceededError, match="the limit is 2,097"),
+    ):
         engine.start(flow, text, 1)
 
 
@@ -295,7 +309,7 @@ def test_a_workflow_result_that_is_not_data_fails_the_run_and_names_it(place: Pl
 
     with place.engine() as engine:
         handle = engine.start(gives_object)
-        with pytest.raises(RunFailedError, match="EncodeError: workflow .*gives_object") as failed:
+        with pytest.raises(RunFailedError, match=r"EncodeError: workflow .*gives_object") as failed:
             handle.result(timeout=10)
         assert isinstance(failed.value.__cause__, EncodeError)
         assert [type(event).__name__ for event in handle.history()] == ["RunStarted", "StepCompleted", "RunFailed"]
@@ -313,7 +327,7 @@ def test_a_workflow_result_of_another_type_than_promised_fails_the_run(place: Pl
 @pytest.mark.parametrize("ask", ["get", "history", "cancel", "resume"])
 def test_an_unknown_run_is_named(place: Place, ask: str) -> None:
     with place.engine() as engine, nothing_written(engine):
-        with pytest.raises(RunNotFoundError, match="no run 'nobody'.*check the id, the namespace and the store"):
+        with pytest.raises(RunNotFoundError, match=r"no run 'nobody'.*check the id, the namespace and the store"):
             getattr(engine, ask)("nobody")
         with pytest.raises(RunNotFoundError):
             engine.signal("nobody", "go")

@@ -63,7 +63,7 @@ def parameters(signature: inspect.Signature) -> list[tuple[Any, ...]]:
     return [(p.name, p.kind, p.default, p.annotation) for p in signature.parameters.values()]
 
 
-@pytest.mark.parametrize(("blocking", "awaitable"), [(Engine, AsyncEngine), (Handle, AsyncHandle)])
+@pytest.mark.parametrize("blocking, awaitable", [(Engine, AsyncEngine), (Handle, AsyncHandle)])
 def test_every_method_can_be_awaited_with_the_same_arguments(blocking: type, awaitable: type) -> None:
     plain, mirror = public_methods(blocking), public_methods(awaitable)
     assert set(plain) == set(mirror)

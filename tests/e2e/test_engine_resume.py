@@ -69,7 +69,9 @@ async def chain_later() -> list[str]:
 
 
 @pytest.mark.parametrize("flow", [chain, chain_later], ids=["sync", "async"])
-def test_the_failed_step_runs_again_and_completed_ones_do_not(place: Place, flow: fluxo.Workflow[[], list[str]]) -> None:
+def test_the_failed_step_runs_again_and_completed_ones_do_not(
+    place: Place, flow: fluxo.Workflow[[], list[str]]
+) -> None:
     with place.engine() as engine:
         handle = engine.start(flow)
         with pytest.raises(RunFailedError, match="b is away"):

@@ -125,7 +125,9 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Ser
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_lets_the_step_finish_and_hands_the_run_back(server: tuple[Server, str], number: signal.Signals) -> None:
+def test_a_signal_lets_the_step_finish_and_hands_the_run_back(
+    server: tuple[Server, str], number: signal.Signals
+) -> None:
     process, store = server
     with Engine(store, worker=False) as client:
         handle = client.start(served)

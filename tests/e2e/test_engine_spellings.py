@@ -40,8 +40,8 @@ async def other_async_workflow() -> int:
 
 
 SYNC: dict[str, tuple[Callable[[], Any], str]] = {
-    "an async step called bare": (lambda: async_step(), r"async_step\.submit\(\.\.\.\)\.result\(\)"),
-    "a sync step's aio": (lambda: plain_step.aio(), r"call plain_step\(\.\.\.\) here"),
+    "an async step called bare": (async_step, r"async_step\.submit\(\.\.\.\)\.result\(\)"),
+    "a sync step's aio": (plain_step.aio, r"call plain_step\(\.\.\.\) here"),
     "aio.sleep": (lambda: asyncio.run(fluxo.aio.sleep(1)), r"use fluxo\.sleep here"),
     "aio.sleep_until": (lambda: asyncio.run(fluxo.aio.sleep_until(fluxo.now())), r"use fluxo\.sleep here"),
     "aio.wait_signal": (lambda: asyncio.run(fluxo.aio.wait_signal("go")), r"use fluxo\.wait_signal here"),
@@ -49,9 +49,9 @@ SYNC: dict[str, tuple[Callable[[], Any], str]] = {
     "aio.wait": (lambda: asyncio.run(fluxo.aio.wait([])), r"use fluxo\.wait_any here"),
     "aio.signal": (lambda: fluxo.aio.signal("run", "go"), r"call fluxo\.signal\(\.\.\.\) here"),
     "awaiting a future": (lambda: plain_step.submit().__await__().__next__(), r"use \.result\(\)"),
-    "a workflow in a workflow": (lambda: other_workflow(), "child runs do not exist yet; make it a step"),
+    "a workflow in a workflow": (other_workflow, "child runs do not exist yet; make it a step"),
     "a resource": (lambda: fluxo.resource("db"), r"fluxo\.resource\('db'\) is for steps"),
-    "wait_any of nothing": (lambda: fluxo.wait_any(), "at least one future"),
+    "wait_any of nothing": (fluxo.wait_any, "at least one future"),
 }
 
 
@@ -61,7 +61,7 @@ async def awaited(make: Callable[[], Any]) -> Any:
 
 
 ASYNC: dict[str, tuple[Callable[[], Any], str]] = {
-    "a sync step called bare": (lambda: plain_step(), r"await plain_step\.aio\(\.\.\.\)"),
+    "a sync step called bare": (plain_step, r"await plain_step\.aio\(\.\.\.\)"),
     "sleep": (lambda: fluxo.sleep(1), r"await asyncio\.sleep or fluxo\.aio\.sleep"),
     "sleep_until": (lambda: fluxo.sleep_until(fluxo.now()), r"fluxo\.aio\.sleep"),
     "wait_signal": (lambda: fluxo.wait_signal("go"), r"await fluxo\.aio\.wait_signal"),
@@ -130,11 +130,11 @@ def test_a_step_called_from_a_thread_of_the_workflow_is_refused(memory_place: Pl
 
 
 @pytest.mark.parametrize(
-    ("wrong", "right"),
+    "wrong, right",
     [
         (lambda: fluxo.wait_signal("go"), "a step cannot wait for a signal"),
         (lambda: fluxo.wait_any_signal("go"), "a step cannot wait for a signal"),
-        (lambda: async_step.submit(), "await it"),
+        (async_step.submit, "await it"),
     ],
 )
 def test_in_a_step_what_belongs_in_the_workflow_is_refused(
@@ -162,7 +162,7 @@ def test_what_is_no_workflow_cannot_be_started(memory_place: Place) -> None:
 
 
 @pytest.mark.parametrize(
-    ("setting", "message"),
+    "setting, message",
     [
         ({"concurrency": 0}, "concurrency must be a whole number from 1"),
         ({"concurrency": True}, "concurrency must be"),

@@ -269,7 +269,7 @@ def test_an_async_attempt_that_takes_too_long_is_cancelled(place: Place) -> None
 
     with place.engine() as engine:
         for flow in (impatient, impatient_too):
-            with pytest.raises(RunFailedError, match="did not finish within 0.02 s") as failed:
+            with pytest.raises(RunFailedError, match=r"did not finish within 0.02 s") as failed:
                 engine.run(flow)  # type: ignore[call-overload]
             assert type(failed.value.__cause__) is StepTimeoutError
     assert cancelled == [True, True]

@@ -157,7 +157,7 @@ def test_who_was_overtaken_acts_no_more(flow: Any) -> None:
 def test_a_creation_without_an_answer_says_that_it_may_be_asked_again(flow: Any) -> None:
     store.fault = faults([written_but_unknown], lambda append: append.new is not None)
     with Engine(store) as engine:
-        with pytest.raises(StoreUnavailableError, match="it is not known whether it was created .*start it again"):
+        with pytest.raises(StoreUnavailableError, match=r"it is not known whether it was created .*start it again"):
             engine.start(flow.options(id="perhaps"))
         assert engine.start(flow.options(id="perhaps")).id == "perhaps"
         assert len(engine.list().runs) == 1

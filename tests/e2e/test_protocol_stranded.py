@@ -168,50 +168,67 @@ def suspect(place: Place, client: Engine, strikes: int, **options: Any) -> Handl
 def test_a_run_whose_workers_keep_dying_rests_twice_as_long_each_time(timed_place: Place, strikes: int) -> None:
     """Rule 13: the back-off is counted from when the engine met it, and nothing is claimed before it is over."""
     place = timed_place
-    rest_s = CRASH_LOOP_BACKOFF_S * 2 ** (strikes - CRASH_LOOP_ALONE_FROM)
-    with place.engine(worker=False) as client, place.engine(resources={"gate": Gate("me")}) as engine:
+    with place.engine(worker=False) as client:
         handle = suspect(place, client, strikes)
-        engine.recover()
-        place.forward(0.99 * rest_s)
-        assert engine.recover() == 0
-        assert kinds(client, handle.id).count(RunClaimed) == strikes
-        place.forward(0.02 * rest_s)
-        assert client.get(handle.id).result(PATIENCE_S) == ["me"]
+        with place.engine(resources={"gate": Gate("me")}) as engine:
+            place.forward(0.99 * rest_s(strikes))
+            assert engine.recover() == 0
+            assert kinds(client, handle.id).count(RunClaimed) == strikes
+            place.forward(0.02 * rest_s(strikes))
+            assert handle.result(PATIENCE_S) == ["me"]
+
+
+def test_a_death_elsewhere_prolongs_the_rest_here(timed_place: Place) -> None:
+    """Rule 13: or a run that kills its workers would go through all of them without a pause."""
+    place, strikes = timed_place, CRASH_LOOP_ALONE_FROM
+    with place.engine(worker=False) as client:
+        handle = suspect(place, client, strikes)
+        with place.engine(resources={"gate": Gate("me")}) as engine:
+            claim_by_hand(place, handle.id, "dead worker elsewhere", unclean=True)
+            assert engine.recover() == 0
+            place.forward(1.01 * rest_s(strikes))
+            assert engine.recover() == 0
+            place.forward(1.01 * rest_s(strikes + 1))
+            assert handle.result(PATIENCE_S) == ["me"]
 
 
 def test_a_suspect_begins_when_nothing_else_executes_and_nothing_else_begins_meanwhile(timed_place: Place) -> None:
     """Rule 13: so that what it may do to its process is done to nobody else."""
     place, gate = timed_place, Gate("me", shut=True)
-    with place.engine(worker=False) as client, place.engine(resources={"gate": gate}) as engine:
-        busy = engine.start(doors, 1)
-        assert gate.reached.wait(PATIENCE_S)
+    with place.engine(worker=False) as client:
         handle = suspect(place, client, CRASH_LOOP_ALONE_FROM)
-        engine.recover()
-        place.forward(CRASH_LOOP_PATIENCE_S / 2)
-        assert engine.recover() == 0
-        busy_may_go, alone = gate.opened, Gate("me", shut=True)
-        gate.reached, gate.opened = alone.reached, alone.opened
-        busy_may_go.set()
-        assert busy.result(PATIENCE_S) == ["me"]
+        with place.engine(resources={"gate": gate}) as engine:
+            busy = engine.start(doors, 1)
+            assert gate.reached.wait(PATIENCE_S)
+            place.forward(CRASH_LOOP_PATIENCE_S / 2)
+            assert engine.recover() == 0
+            busy_may_go, alone = gate.opened, Gate("me", shut=True)
+            gate.reached, gate.opened = alone.reached, alone.opened
+            busy_may_go.set()
+            assert busy.result(PATIENCE_S) == ["me"]
 
-        assert alone.reached.wait(PATIENCE_S)
-        after = client.start(doors, 1)
-        assert engine.recover() == 0
-        assert after.status() is RunStatus.PENDING
-        alone.opened.set()
-        assert client.get(handle.id).result(PATIENCE_S) == ["me"]
-        assert after.result(PATIENCE_S) == ["me"]
+            assert alone.reached.wait(PATIENCE_S)
+            after = client.start(doors, 1)
+            assert engine.recover() == 0
+            assert after.status() is RunStatus.PENDING
+            alone.opened.set()
+            assert handle.result(PATIENCE_S) == ["me"]
+            assert after.result(PATIENCE_S) == ["me"]
 
 
 def test_a_suspect_does_not_wait_for_a_quiet_moment_for_ever(timed_place: Place) -> None:
     """Rule 13: no run is stranded behind an engine that is never idle."""
     place, gate = timed_place, Gate("me", shut=True)
-    with place.engine(worker=False) as client, place.engine(resources={"gate": gate}) as engine:
-        busy = engine.start(doors, 1)
-        assert gate.reached.wait(PATIENCE_S)
+    with place.engine(worker=False) as client:
         handle = suspect(place, client, CRASH_LOOP_ALONE_FROM)
-        engine.recover()
-        place.forward(2 * CRASH_LOOP_PATIENCE_S)
-        place.until(lambda: kinds(client, handle.id)[-1] is RunClaimed and handle.info().owner == busy.info().owner)
-        gate.opened.set()
-        assert client.get(handle.id).result(PATIENCE_S) == ["me"]
+        with place.engine(resources={"gate": gate}) as engine:
+            busy = engine.start(doors, 1)
+            assert gate.reached.wait(PATIENCE_S)
+            place.forward(2 * CRASH_LOOP_PATIENCE_S)
+            place.until(lambda: handle.info().owner == busy.info().owner)
+            gate.opened.set()
+            assert handle.result(PATIENCE_S) == ["me"]
+
+
+def rest_s(strikes: int) -> float:
+    return CRASH_LOOP_BACKOFF_S * 2.0 ** (strikes - CRASH_LOOP_ALONE_FROM)

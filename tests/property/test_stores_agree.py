@@ -10,6 +10,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -31,7 +32,7 @@ from fluxo.store import (
     RunQuery,
 )
 from fluxo.stores import MemoryStore
-from fluxo.stores.sql import SqliteStore
+from fluxo.stores.sql import SqliteStore, statements
 from fluxo.testing.conformance.suite import chain, new_run, worker
 
 # Few names, most often the first: operations that never meet show nothing.
@@ -74,6 +75,9 @@ class StoresAgree(RuleBasedStateMachine):
         self.to_sqlite: dict[int, int] = {}
         self.to_memory: dict[int, int] = {}
         self.sent: list[Append] = []
+        # So that the few runs of one example are enough for statements of several rows.
+        self.small_chunks = patch.object(statements, "CHUNK_ROWS", (2, 1))
+        self.small_chunks.start()
 
     def sqlite_store(self) -> SqliteStore:
         path = Path(self.directory.name) / "stores-agree.db"
@@ -85,6 +89,7 @@ class StoresAgree(RuleBasedStateMachine):
         self.sqlite.open()
 
     def teardown(self) -> None:
+        self.small_chunks.stop()
         self.sqlite.close()
         self.directory.cleanup()
 

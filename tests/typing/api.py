@@ -190,7 +190,7 @@ class Till:
 def handed_over(
     plain: Step[[Line], int],
     later: AsyncStep[[str], float],
-    flow: Workflow[[Order], Receipt],
+    flow: Workflow[..., Receipt],
     later_flow: AsyncWorkflow[[str], str],
 ) -> None:
     assert_type(plain(Line("chair", 1)), int)

@@ -128,16 +128,26 @@ class AppendConformance(StoreSuite):
                 expect(f"log {n}", [row[1] for row in stands] if lost else stands, [2] if lost else append.events)
 
     def test_each_way_to_lose_is_found_in_a_batch_too(self) -> None:
+        def taken(run: Activation) -> None:
+            run.takeover(nonce=2).append()
+
+        def gap(run: Activation) -> None:
+            run.seq += 1
+
+        def astray(run: Activation) -> None:
+            run.digest ^= 1
+
+        def unknown(run: Activation) -> None:
+            run.key += 1000
+
         with self.opened() as store:
-            runs = [Activation.of_new(store, new_run(f"run {n}")) for n in range(12)]
-            runs[1].takeover(nonce=2).append()
-            runs[4].seq += 1
-            runs[7].digest ^= 1
-            runs[10].key += 1000
-            outcomes = store.append([run.next() for run in runs])
-            lost = [n for n, outcome in enumerate(outcomes) if outcome == Conflict()]
-            expect("losers", lost, [1, 4, 7, 10])
-            expect("events", [len(run.log()) for run in runs], [2] * 4 + [1] + [2] * 2 + [1] + [2] * 2 + [0] + [2])
+            for n, way in enumerate((taken, gap, astray, unknown)):
+                runs = [Activation.of_new(store, new_run(f"{way.__name__} {m}")) for m in range(12)]
+                way(runs[n])
+                outcomes = store.append([run.next() for run in runs])
+                expect(way.__name__, [m for m, outcome in enumerate(outcomes) if outcome == Conflict()], [n])
+                expect("the others", [len(run.log()) for m, run in enumerate(runs) if m != n], [2] * 11)
+                assert all(nonce == 2 for seq, nonce, _, _ in runs[n].log() if seq > 1), "the loser left an event"
 
     def test_a_batch_may_mix_all_kinds_of_appends(self) -> None:
         with self.opened() as store:

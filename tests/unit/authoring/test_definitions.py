@@ -102,7 +102,9 @@ def test_another_function_under_a_taken_workflow_name_is_refused() -> None:
 
     def second() -> None: ...
 
-    with pytest.raises(DuplicateNameError, match="workflow 'taken workflow' version '1' is already registered") as refused:
+    with pytest.raises(
+        DuplicateNameError, match="workflow 'taken workflow' version '1' is already registered"
+    ) as refused:
         workflow(name="taken workflow")(second)
     assert "first (" in str(refused.value)
     assert "second (" in str(refused.value)

@@ -77,7 +77,7 @@ def test_one_class_needs_no_tuple() -> None:
 
 
 @pytest.mark.parametrize(
-    ("setting", "values"),
+    "setting, values",
     [
         ("max_attempts", [0, -1, 1.5, True, "3", None]),
         ("initial", [-1, float("inf"), float("nan"), "1", None, True]),

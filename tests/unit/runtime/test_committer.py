@@ -228,9 +228,7 @@ def test_a_leader_interrupted_alone_passes_the_lead_on(log: Log, committer: Comm
     assert crowd.answers[2] == Committed(2)
 
 
-def test_a_follower_does_not_wait_for_ever(
-    log: Log, committer: Committer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_follower_does_not_wait_for_ever(log: Log, committer: Committer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fluxo.runtime.committer.COMMIT_WAIT_S", 0.01)
     crowd = Crowd(committer, log)
     log.gate.clear()
