@@ -85,7 +85,8 @@ class ArgumentsCodec:
         """
         if not kwargs and self._exact.get(len(args)) == (*map(type, args),):
             try:
-                return _bounded(write(dict(zip(self._names, args)))  # noqa: B905 - naming strict= costs as much as the pairs, where)
+                given = dict(zip(self._names, args))  # noqa: B905 - naming strict= costs as much as the pairs
+                return _bounded(write(given), where)
             except (EncodeError, LimitExceededError):
                 raise
             except Exception:

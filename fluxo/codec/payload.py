@@ -100,11 +100,21 @@ class TypeCodec:
         """
         The stored form of `value`, and the value it will be read back as: a fresh copy unless it is immutable.
 
-        Costs an encode, a decode and another encode, by which the copy is verified.
+        Costs an encode and a decode; where msgspec alone is not provably lossless, another encode verifies the copy.
 
         Raises:
             EncodeError, LimitExceededError: as `encode`; also when the value would come back different.
         """
+        if self._read is not None and not self._runs_code:
+            try:
+                if type(value) is self._exact or (self._check is not None and self._check(value)):
+                    # Of ordinary values only: there msgspec is lossless, and a second writing would verify nothing.
+                    body = write(value)
+                    if len(body) <= PAYLOAD_BYTES_MAX:
+                        return body, value if type(value) in self._atoms else self._read(body)
+            except Exception:
+                # A lone surrogate or an endless integer: the long way tells.
+                pass
         body = self.encode(value, where)
         if type(value) in self._atoms:
             return body, value

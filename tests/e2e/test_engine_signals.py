@@ -160,9 +160,9 @@ def test_a_blocked_signal_is_read_again_once_the_type_is_right(place: Place) -> 
 
 @APPROVES
 def test_no_signal_in_time_is_a_timeout(place: Place, flow: Any) -> None:
-    with place.engine() as engine:
-        with pytest.raises(RunFailedError, match=r"signal approval did not arrive within 0\.01 s") as failed:
-            engine.run(flow, 0.01)
+    message = r"signal approval did not arrive within 0\.01 s"
+    with place.engine() as engine, pytest.raises(RunFailedError, match=message) as failed:
+        engine.run(flow, 0.01)
     assert isinstance(failed.value.__cause__, SignalTimeoutError)
     assert isinstance(failed.value.__cause__, TimeoutError)
 

@@ -29,7 +29,7 @@ Synchronous = Literal["FULL", "NORMAL"]
 _log = logging.getLogger("fluxo.stores")
 
 _SYNCHRONOUS: Final = {"NORMAL": 1, "FULL": 2}
-_CACHE_KIB: Final = 16_384
+_CACHE_KIB: Final = 1_024
 _WAL_KEPT_BYTES: Final = 64 * 1024 * 1024
 
 _warned = False
