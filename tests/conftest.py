@@ -50,9 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_report_header(config: pytest.Config) -> str:
     chosen = config.getoption("--hypothesis-profile") or PROFILE
-    return (
-        f"hypothesis: profile {chosen}; to repeat this run: --hypothesis-seed={config.option.hypothesis_seed}"
-    )
+    return f"hypothesis: profile {chosen}; to repeat this run: --hypothesis-seed={config.option.hypothesis_seed}"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:

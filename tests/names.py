@@ -1,8 +1,9 @@
 """
 Names for each test file: what one file decorates does not exist for another.
 
-Owns: the process-wide registry during collection and around each test. Must not know any test. In an application a second
-function under a taken name is an error; here every file is an application of its own, so `flow` may stand in many.
+Owns: the process-wide registry during collection and around each test. Must not know any test. In an application a
+second function under a taken name is an error; here every file is an application of its own, so `flow` may stand in
+many.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fluxo.engine.watch import End
@@ -41,20 +42,26 @@ async def wait_end(node: Node, run_id: str, timeout_s: float | None) -> End:
 
 
 async def poll_end(node: Node, run_id: str, timeout_s: float | None) -> End | None:
-    """Wait for the end of a run; None when the time is up."""
+    """
+    Wait for the end of a run; None when the time is up.
+
+    Raises:
+        UsageError: the engine was closed meanwhile.
+    """
     node.ready()
     loop = asyncio.get_running_loop()
-    arrived: asyncio.Future[End] = loop.create_future()
+    arrived: asyncio.Future[End | None] = loop.create_future()
 
-    def settle(end: End) -> None:
+    def settle(end: End | None) -> None:
         if not arrived.done():
             arrived.set_result(end)
 
-    def listen(end: End) -> None:
+    def listen(end: End | None) -> None:
         host = node.host
         if host is not None and host.loop is loop and host.on_thread():
             settle(end)
-        else:
+            return
+        with suppress(RuntimeError):  # the waiter's loop may be closed by now
             loop.call_soon_threadsafe(settle, end)
 
     node.watch.add(run_id, listen)
@@ -64,9 +71,9 @@ async def poll_end(node: Node, run_id: str, timeout_s: float | None) -> End | No
         if end is not None:
             return end
         if timeout_s is None:
-            return await arrived
+            return node.come(run_id, await arrived)
         async with asyncio.timeout(timeout_s):
-            return await arrived
+            return node.come(run_id, await arrived)
     except TimeoutError:
         return None
     finally:

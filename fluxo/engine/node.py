@@ -127,6 +127,7 @@ class Node:
         if self.worker.active:
             _log.warning("%d runs did not reach a quiet moment in time; they go on elsewhere", len(self.worker.active))
         self.worker.stop()
+        self.watch.close()
         if self._loop_thread is not None:
             self._loop_thread.close()
         core.run_threads.close()
@@ -188,13 +189,18 @@ class Node:
         return end
 
     def poll_end(self, run_id: str, timeout_s: float | None, what: str = "wait") -> End | None:
-        """Wait for the end of a run; None when the time is up."""
+        """
+        Wait for the end of a run; None when the time is up.
+
+        Raises:
+            UsageError: the engine was closed meanwhile.
+        """
         self.ready()
         self.not_on_loop("handle", what)
-        ends: list[End] = []
+        ends: list[End | None] = []
         arrived = threading.Event()
 
-        def listen(end: End) -> None:
+        def listen(end: End | None) -> None:
             ends.append(end)
             arrived.set()
 
@@ -206,9 +212,23 @@ class Node:
                 return end
             if not arrived.wait(timeout_s):
                 return None
-            return ends[0]
+            return self.come(run_id, ends[0])
         finally:
             self.watch.remove(run_id, listen)
+
+    def come(self, run_id: str, end: End | None) -> End:
+        """
+        What a listener was told.
+
+        Raises:
+            UsageError: the engine was closed before the end came.
+        """
+        if end is None:
+            raise UsageError(
+                f"the engine was closed while run {run_id!r} was waited for; it goes on where a worker has it: "
+                "ask an engine that is open"
+            )
+        return end
 
     def _tell_started(self, starting: Starting) -> None:
         """Whoever writes a fact tells its observers, a client too."""

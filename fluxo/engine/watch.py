@@ -15,20 +15,24 @@ from fluxo.model.events import RunBlocked, TerminalEvent
 __all__ = ["End", "Watch"]
 
 End = TerminalEvent | RunBlocked
-Listener = Callable[[End], None]
+Listener = Callable[[End | None], None]
 
 
 class Watch:
-    """Run id → callbacks, each called once, from whichever thread learns of the end."""
+    """Run id → callbacks, each called once, from whichever thread learns of the end; None: the engine has closed."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._listeners: dict[str, list[Listener]] = {}
+        self._closed = False
 
     def add(self, run_id: str, listener: Listener) -> None:
-        """Call `listener` when the run ends or blocks."""
+        """Call `listener` when the run ends or blocks, or when the engine closes before that."""
         with self._lock:
-            self._listeners.setdefault(run_id, []).append(listener)
+            if not self._closed:
+                self._listeners.setdefault(run_id, []).append(listener)
+                return
+        listener(None)
 
     def remove(self, run_id: str, listener: Listener) -> None:
         """Forget a listener; it may have been called already."""
@@ -45,6 +49,15 @@ class Watch:
             listeners = self._listeners.pop(run_id, [])
         for listener in listeners:
             listener(end)
+
+    def close(self) -> None:
+        """Nothing more will be learnt here: let go of everyone who still waits."""
+        with self._lock:
+            self._closed = True
+            waiting, self._listeners = self._listeners, {}
+        for listeners in waiting.values():
+            for listener in listeners:
+                listener(None)
 
     def waited_for(self) -> tuple[str, ...]:
         """Runs that somebody waits for."""

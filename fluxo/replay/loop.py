@@ -132,6 +132,7 @@ class ReplayLoop(asyncio.AbstractEventLoop):
     Attributes:
         ready: Callbacks that can run now; the run is quiet when it is empty.
         in_main: The main task is being stepped.
+        entered: It is the thread's running loop. Changing that costs a system call, so it is done when needed only.
         home: The context of the driver itself, shared with the workflow's main task.
         salt: Sets the tasks of one run apart from those of others: asyncio keeps all tasks of a process in one
             set, and a thousand first tasks of one hash would make each lookup a walk past all of them.
@@ -144,6 +145,7 @@ class ReplayLoop(asyncio.AbstractEventLoop):
         self.tasks: list[RunTask] = []
         self.closing = False
         self.in_main = False
+        self.entered = False
         self._pruned = 32
         self._numbers = 0
         self._refusals = 0
@@ -154,12 +156,13 @@ class ReplayLoop(asyncio.AbstractEventLoop):
         """Run callbacks until none is left."""
         ready, home = self.ready, self.home
         outer = _get_running_loop()
-        _set_running_loop(self)
         try:
             while ready:
                 handle = ready.popleft()
                 if handle._cancelled:
                     continue
+                if not self.entered:
+                    self.enter()
                 if handle.context is home:
                     self.in_main = True
                     handle.callback(*handle.args)
@@ -168,7 +171,18 @@ class ReplayLoop(asyncio.AbstractEventLoop):
                     handle.context.run(handle.callback, *handle.args)
         finally:
             self.in_main = False
-            _set_running_loop(outer)
+            if self.entered:
+                self.leave(outer)
+
+    def enter(self) -> None:
+        """Become the thread's running loop: what workflow code gets from asyncio."""
+        _set_running_loop(self)
+        self.entered = True
+
+    def leave(self, outer: asyncio.AbstractEventLoop | None) -> None:
+        """Make `outer` the running loop again."""
+        self.entered = False
+        _set_running_loop(outer)
 
     def scope(self) -> CommandScope:
         """The command scope of the task that is running."""

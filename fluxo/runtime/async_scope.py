@@ -8,7 +8,6 @@ how a command is carried out.
 from __future__ import annotations
 
 import asyncio
-from asyncio.events import _set_running_loop  # pyright: ignore[reportPrivateUsage]  # see fluxo.replay.loop
 from collections.abc import Coroutine, Generator
 from contextlib import AbstractContextManager
 from contextvars import copy_context
@@ -119,7 +118,7 @@ class AsyncScope:
         root.position, machine.issued = position + 1, ordinal + 1
         coro = step.fn(*args, **kwargs) if step.bound is None else step.invoke(args, kwargs)
         active.set(StepScope(run, step.name, "", position, 1))
-        _set_running_loop(run.host.loop)
+        self._loop.leave(run.host.loop)
         begun: Begun | Over
         over = False
         value: Any = None
@@ -132,7 +131,6 @@ class AsyncScope:
         except BaseException as error:
             begun = Over(None, error)
         finally:
-            _set_running_loop(self._loop)
             active.set(self)
         if over:
             begun = Over(value, None)
@@ -143,7 +141,14 @@ class AsyncScope:
             else:
                 at_us = machine.now_us = run.journal.at_us()
                 event = StepCompleted(at_us, "", position, ordinal, step.name, site, body, 1, result)
-                return value, run.lone.record(event), None
+                waiter = None
+                try:
+                    waiter = run.lone.record(event)
+                finally:
+                    if waiter is None:
+                        self._loop.enter()
+                return value, waiter, None
+        self._loop.enter()
         command = Command("", position, ordinal, "step", step.name, site, body)
         call = command.call = StepCall(step, args, kwargs)
         call.begun = begun

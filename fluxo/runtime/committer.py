@@ -13,6 +13,7 @@ from _thread import allocate_lock
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from time import perf_counter
 from typing import Any
 
 from fluxo.errors import StoreUnavailableError
@@ -44,12 +45,19 @@ class Request:
 
 
 class Committer:
-    """The one way into a store's log for this process."""
+    """
+    The one way into a store's log for this process.
+
+    Attributes:
+        commits, appends: How many so far.
+        write_s: How long the last batch took in the store.
+    """
 
     def __init__(self, store: Store) -> None:
         self._append = store.append
         self._leader = allocate_lock()
         self._queue: deque[Request] = deque()
+        self.write_s = 0.0
         self.commits = 0
         self.appends = 0
 
@@ -135,8 +143,10 @@ class Committer:
     def _write(self, batch: list[Request]) -> None:
         self.commits += 1
         self.appends += len(batch)
+        began_s = perf_counter()
         try:
             outcomes = self._append([request.append for request in batch])
+            self.write_s = perf_counter() - began_s
         except StoreUnavailableError as error:
             for request in batch:
                 request.outcome = error

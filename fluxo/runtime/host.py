@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
-import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -102,9 +101,9 @@ class Host:
             self._flushing = False
 
     def _timed_flush(self) -> None:
-        began_s = time.perf_counter()
-        self.core.committer.flush()
-        self._commit_s += (time.perf_counter() - began_s - self._commit_s) / 16
+        committer = self.core.committer
+        committer.flush()
+        self._commit_s += (committer.write_s - self._commit_s) / 16
 
     def _done(self, request: Request) -> None:
         # Outside of our own flush this thread may be inside a task, where no other run may be resumed.

@@ -1,11 +1,10 @@
 """
 Named places where an engine's process can be made to die.
 
-Owns: the names, the plan that arms one of them, and the blow. Must not know runs: it counts calls of the engine's
-hook. Theory: RESEARCH of crash points names four boundaries of each event (before its effect, after it, after the
-commit, after its acknowledgement) and the takeover itself; killing at each of them, and at pairs of them, is what shows
-that a log is complete. Meant for child processes of a test; a plan comes from the environment so that a program under
-test need not be changed.
+Owns: the names, the plan that arms one of them, and the blow. Must not know runs: it counts calls of the engine's hook.
+Theory: DESIGN §6. Each event has four boundaries, and a takeover is one more; a log is complete when a death at any of
+them, and at one within the recovery from another, changes no result. Meant for child processes of a test: the plan may
+come from the environment, so that the program under test need not be changed.
 """
 
 from __future__ import annotations

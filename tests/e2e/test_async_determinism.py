@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 
 import fluxo
-from fluxo import Engine, workflow
-from fluxo.model.events import RunWaiting, StepCompleted, StepRetried, TimerFired
+from fluxo import Engine, MemoryStore, workflow
+from fluxo.clock import SystemClock
+from fluxo.model.events import RunWaiting, SignalReceived, StepCompleted, StepRetried, TimerFired
 from tests.e2e import asyncio_tasks, asyncio_waits
 from tests.e2e.asyncio_programs import ANYTHING, HOUR_S, PROGRAMS, echo, never, refuse, slowly
 from tests.e2e.places import Facts, Place
@@ -59,6 +60,22 @@ async def cancellable() -> str:
         await slowly("parent cleaned up")
         raise
     return "not cancelled"
+
+
+@workflow(name="asyncio.giving_up")
+def giving_up() -> str:
+    try:
+        return fluxo.wait_signal("given up", str)
+    except fluxo.Cancelled:
+        return fluxo.wait_signal("second", str)
+
+
+@workflow(name="asyncio.giving_up_async")
+async def giving_up_async() -> str:
+    try:
+        return await fluxo.aio.wait_signal("given up", str)
+    except asyncio.CancelledError:
+        return await fluxo.aio.wait_signal("second", str)
 
 
 @workflow(name="asyncio.late", timeout=HOUR_S)
@@ -105,7 +122,7 @@ async def forbidden(what: str) -> None:
 
 @workflow(name="asyncio.as_completed_of_coroutines")
 async def as_completed_of_coroutines() -> None:
-    for first in asyncio.as_completed([asyncio.sleep(0)]):  # noqa: TID251
+    for first in asyncio.as_completed([asyncio.sleep(0)]):
         await first
 
 
@@ -127,6 +144,24 @@ def test_a_set_of_tasks_is_taken_in_the_same_order_whichever_steps_were_replayed
     assert state == "completed"
     assert sorted(order) == list(range(40))
     recording.assert_replays(range(1, 9))
+
+
+def test_runs_that_share_a_loop_and_its_commits_do_not_disturb_each_other() -> None:
+    """Beside others a run's steps are committed in batches, and its workflow is stepped from their answers."""
+    names = [name for name, program in PROGRAMS.items() if not program.leap_s]
+    store = MemoryStore()
+    with Engine(store) as engine:
+        for turn in range(3):
+            for name in names:
+                engine.start(PROGRAMS[name].workflow.options(id=f"{name} {turn}"))
+        handles = [engine.get(f"{name} {turn}") for turn in range(3) for name in names]
+        outcomes = {handle.id: outcome_of(handle) for handle in handles}
+    for run_id, outcome in outcomes.items():
+        name = run_id.split()[0]
+        assert outcome[0] == "completed"
+        assert PROGRAMS[name].expected is ANYTHING or outcome[1] == PROGRAMS[name].expected
+        recording = Recording(store, run_id, outcome, SystemClock())
+        recording.assert_replays([len(recording.history) - 1])
 
 
 def test_a_failing_task_group_fails_alike_on_every_replay() -> None:
@@ -170,6 +205,26 @@ def test_a_cancelled_run_cleans_up_alike_on_every_replay(memory_place: Place) ->
     steps = [event.name for event in recording.history if isinstance(event, StepCompleted)]
     assert steps == ["asyncio.echo", "asyncio.echo", "asyncio.slowly"]
     recording.assert_replays()
+
+
+@pytest.mark.parametrize("flow", [giving_up, giving_up_async], ids=["sync", "async"])
+def test_a_wait_that_was_given_up_takes_no_signal_and_is_not_waited_for(
+    memory_place: Place, flow: fluxo.Workflow[[], str]
+) -> None:
+    facts = Facts()
+    engine = memory_place.engine(observers=[facts])
+    handle = engine.start(flow.options(id="recorded"))
+    facts.wait("run_waiting")
+    handle.cancel()
+    facts.wait("run_waiting", times=2)
+    parks = [event for event in handle.history() if isinstance(event, RunWaiting)]
+    assert [[wait.name for wait in park.waits] for park in parks] == [["given up"], ["second"]]
+    handle.signal("given up", "not taken")
+    handle.signal("second", "taken")
+    assert outcome_of(handle) == ("completed", "taken")
+    taken = [event.signal for event in handle.history() if isinstance(event, SignalReceived)]
+    assert taken == ["second"]
+    engine.close()
 
 
 def test_a_run_that_outlived_its_time_ends_alike_on_every_replay() -> None:
@@ -216,7 +271,7 @@ def try_it(name: str) -> Callable[[Callable[[], Any]], Callable[[], Any]]:
 
 @try_it("a thread")
 def use_a_thread() -> Any:
-    return asyncio.to_thread(threading.get_ident)  # noqa: TID251
+    return asyncio.to_thread(threading.get_ident)
 
 
 @try_it("an executor")

@@ -175,8 +175,8 @@ def test_the_report_shows_both_argument_lists_and_where_they_part(memory_timed: 
         difference, recorded, produced = rows_of(handle.info().report)
     assert re.fullmatch(r"arguments, from byte \d+: recorded '2.*', produced '3.*'", difference)
     assert recorded.split()[1:4] == ["main#1", "step", "edits.add"]
-    assert recorded.endswith('{"number":2}')
-    assert produced.endswith('{"number":3}')
+    assert recorded.endswith('{"number":2.0}')
+    assert produced.endswith('{"number":3.0}')
 
 
 def test_a_run_taken_over_in_the_middle_of_a_step_is_compared_as_well(memory_timed: Place) -> None:

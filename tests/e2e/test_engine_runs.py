@@ -7,6 +7,7 @@ Owns: run, start, get, list, handles, ids. Must not know how a run is advanced.
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -295,3 +296,53 @@ def test_purge_deletes_ended_runs_that_are_old_enough(timed_place: Place) -> Non
         assert engine.run(total.options(id="old"), "table", 3) == Decimal(15)
         waiting.signal("go", "on")
         assert waiting.result(timeout=10) == "on"
+
+
+@dataclass
+class Basket:
+    item: str
+    pieces: int = 1
+
+    @workflow
+    def total(self, discount: Decimal = Decimal(0)) -> Decimal:
+        return price(self.item, self.pieces) - discount
+
+    @workflow
+    async def total_later(self) -> Decimal:
+        return await price.aio(self.item, self.pieces)
+
+
+def test_a_method_is_a_workflow_whose_self_is_part_of_the_input(place: Place) -> None:
+    with place.engine() as engine:
+        assert engine.run(Basket("chair", 2).total, discount=Decimal(1)) == Decimal(9)
+        assert engine.run(Basket("chair", 2).total_later) == Decimal(10)
+        assert engine.run(Basket.total, Basket("table", 2)) == Decimal(10)
+        engine.run(Basket("chair", 3).total.options(id="basket"))
+        assert engine.run(Basket("chair", 3).total.options(id="basket")) == Decimal(15)
+        with pytest.raises(RunExistsError, match="another input"):
+            engine.start(Basket("chair", 4).total.options(id="basket"))
+
+
+def test_a_result_found_again_has_the_type_its_workflow_promises(place: Place) -> None:
+    with place.engine() as engine:
+        engine.run(total.options(id="typed"), "chair")
+    with place.engine(worker=False) as client:
+        result = client.get("typed").result(timeout=10)
+    assert (result, type(result)) == (Decimal(5), Decimal)
+
+
+def test_another_version_under_the_same_id_is_another_workflow(place: Place) -> None:
+    @workflow(name="versioned run")
+    def old() -> int:
+        return 1
+
+    @workflow(name="versioned run", version="2")
+    def new() -> int:
+        return 2
+
+    with place.engine() as engine:
+        assert engine.run(old.options(id="one")) == 1
+        assert engine.run(new.options(id="two")) == 2
+        assert (engine.get("one").info().version, engine.get("two").info().version) == ("1", "2")
+        with pytest.raises(RunExistsError, match="another workflow"):
+            engine.start(new.options(id="one"))

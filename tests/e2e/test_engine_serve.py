@@ -27,11 +27,15 @@ import fluxo
 from fluxo import Engine, step, workflow
 
 store, way = sys.argv[1:]
+engine = Engine(store)
 
 @step(name="slow step")
 def slow() -> str:
     print("started", flush=True)
     sys.stdin.readline()
+    # The signal was sent before the line; the step ends once the engine has heard it.
+    while not engine._node.core.draining:
+        threading.Event().wait(0.01)
     return "slow"
 
 @step(name="second step")
@@ -44,15 +48,15 @@ def served() -> list[str]:
     return [slow(), second()]
 
 async def main() -> None:
-    async with Engine(store).aio as engine:
+    async with engine.aio as serving:
         asyncio.get_running_loop().call_soon(lambda: print("serving", flush=True))
-        await engine.serve()
+        await serving.serve()
 
 if way == "async":
     asyncio.run(main())
 else:
     print("serving", flush=True)
-    Engine(store).serve()
+    engine.serve()
 print("drained", flush=True)
 """
 

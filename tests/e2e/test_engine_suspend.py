@@ -241,6 +241,51 @@ def engine_is_closing(engine: fluxo.Engine) -> bool:
     return False
 
 
+def test_closing_lets_go_of_who_waits_for_a_result(place: Place) -> None:
+    @workflow
+    def waits() -> str:
+        return fluxo.wait_signal("go", str)
+
+    told: list[str] = []
+    engine = place.engine()
+    with engine:
+        handle = engine.start(waits)
+        place.until(lambda: handle.status() is RunStatus.WAITING)
+
+        def wait() -> None:
+            try:
+                handle.result()
+            except fluxo.UsageError as error:
+                told.append(str(error))
+
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        place.until(lambda: handle.id in engine._node.watch.waited_for())
+    waiting.join(10)
+    assert told == [
+        (
+            f"the engine was closed while run {handle.id!r} was waited for; it goes on where a worker has it: "
+            "ask an engine that is open"
+        )
+    ]
+
+
+def test_closing_lets_go_of_who_awaits_a_result(place: Place) -> None:
+    @workflow
+    async def waits() -> str:
+        return await fluxo.aio.wait_signal("go", str)
+
+    async def main() -> None:
+        async with place.engine().aio as engine:
+            handle = await engine.start(waits)
+            waiting = asyncio.create_task(handle.aio.result())
+            await asyncio.sleep(0)
+        with pytest.raises(fluxo.UsageError, match="the engine was closed while run"):
+            await waiting
+
+    asyncio.run(main())
+
+
 def test_closing_hands_waiting_runs_back_as_they_are(place: Place) -> None:
     @workflow
     def waits() -> str:

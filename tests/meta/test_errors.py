@@ -24,9 +24,7 @@ CLASSES: list[type[BaseException]] = [
 SAMPLES: dict[object, object] = {str: "order-42", int: 7, float: 1.5, str | None: "run-1"}
 CONTROL_FLOW = {"Suspend", "Cancelled"}
 
-_ENTRY = re.compile(
-    r"^ *(?P<branches>[│├└─ ]*)(?P<names>[A-Z]\w+(?:\(\w+\))?(?: [·─] [A-Z]\w+)*)(?P<rest>.*)$"
-)
+_ENTRY = re.compile(r"^ *(?P<branches>[│├└─ ]*)(?P<names>[A-Z]\w+(?:\(\w+\))?(?: [·─] [A-Z]\w+)*)(?P<rest>.*)$")
 _STEP = 3
 """Columns per level of the drawing."""
 

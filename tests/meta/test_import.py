@@ -23,9 +23,7 @@ PAIRS = 9
 def modules_after(statement: str) -> set[str]:
     """Names in `sys.modules` of a fresh interpreter that ran `statement`."""
     code = f"{statement}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"
-    result = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True
-    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
     return set(json.loads(result.stdout))
 
 

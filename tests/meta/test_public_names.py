@@ -24,9 +24,7 @@ def test_dir_shows_every_public_name() -> None:
 
 def test_every_error_users_may_catch_is_a_public_name() -> None:
     catchable = {
-        name
-        for name, value in vars(errors).items()
-        if isinstance(value, type) and issubclass(value, errors.FluxoError)
+        name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, errors.FluxoError)
     }
     assert catchable - set(fluxo.__all__) == set()
 

@@ -13,9 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "fluxo"
-SOURCES = {
-    path.relative_to(ROOT).as_posix(): path.read_text("utf-8") for path in sorted(PACKAGE.rglob("*.py"))
-}
+SOURCES = {path.relative_to(ROOT).as_posix(): path.read_text("utf-8") for path in sorted(PACKAGE.rglob("*.py"))}
 TREES = {name: ast.parse(text, name) for name, text in SOURCES.items()}
 
 FILE_LINES_MAX = 400
@@ -48,9 +46,7 @@ def executing(node: ast.AST) -> Iterator[str]:
     match node:
         case ast.Call(func=ast.Name(id=called)) if called in EXECUTING_CALLS:
             yield called
-        case ast.Call(func=ast.Attribute(value=ast.Name(id="builtins"), attr=called)) if (
-            called in EXECUTING_CALLS
-        ):
+        case ast.Call(func=ast.Attribute(value=ast.Name(id="builtins"), attr=called)) if called in EXECUTING_CALLS:
             yield f"builtins.{called}"
 
 
@@ -93,9 +89,7 @@ def test_the_ban_on_execution_sees_each_spelling() -> None:
 
 
 def test_the_errors_import_the_standard_library_only() -> None:
-    imported = {
-        module.partition(".")[0] for node in ast.walk(TREES["fluxo/errors.py"]) for module in imports(node)
-    }
+    imported = {module.partition(".")[0] for node in ast.walk(TREES["fluxo/errors.py"]) for module in imports(node)}
     assert imported - sys.stdlib_module_names == set()
 
 

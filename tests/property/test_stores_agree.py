@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from msgspec.structs import replace
@@ -292,3 +293,7 @@ class StoresAgree(RuleBasedStateMachine):
 
 
 TestStoresAgree = StoresAgree.TestCase
+# Without the explain phase: it traces every line, which takes minutes here and once in a while ends the interpreter.
+TestStoresAgree.settings = settings(
+    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink], stateful_step_count=40
+)
