@@ -119,7 +119,7 @@ class AsyncScope:
         coro = step.fn(*args, **kwargs) if step.bound is None else step.invoke(args, kwargs)
         active.set(StepScope(run, step.name, "", position, 1))
         self._loop.leave(run.host.loop)
-        begun: Begun | Over
+        begun: Begun | Over | None = None
         over = False
         value: Any = None
         try:
@@ -133,7 +133,6 @@ class AsyncScope:
         finally:
             active.set(self)
         if over:
-            begun = Over(value, None)
             try:
                 result, value = step.result.roundtrip(value, step.where)
             except (CodecError, LimitExceededError):
@@ -151,7 +150,7 @@ class AsyncScope:
         self._loop.enter()
         command = Command("", position, ordinal, "step", step.name, site, body)
         call = command.call = StepCall(step, args, kwargs)
-        call.begun = begun
+        call.begun = Over(value, None) if begun is None else begun
         machine.adopt(command)
         machine.fresh.append(command)
         return None, None, command
