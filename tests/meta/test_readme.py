@@ -12,6 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
 MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
@@ -47,18 +49,26 @@ def test_the_readme_names_the_distribution_that_the_project_file_builds() -> Non
     assert "fluxo-durable" in README
 
 
-def test_the_first_example_of_the_readme_runs_and_prints_what_it_says(tmp_path: Path) -> None:
-    example = re.search(r"```python\n(.*?)```[^`]*```text\n(.*?)```", README, re.DOTALL)
-    assert example is not None, "the README has no python block followed by a text block with its output"
+EXAMPLES = re.findall(r"```python\n(.*?)```[^`]*?(?:It prints:\n\n)?```text\n(.*?)```", README, re.DOTALL)
+
+
+def test_every_python_block_of_the_readme_is_followed_by_what_it_prints() -> None:
+    assert len(EXAMPLES) == README.count("```python") >= 2
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example[1].splitlines()[0])
+def test_an_example_of_the_readme_runs_and_prints_what_it_says(example: tuple[str, str], tmp_path: Path) -> None:
+    source, printed = example
     script = tmp_path / "example.py"
-    script.write_text(example[1], "utf-8")
+    script.write_text(source, "utf-8")
     result = subprocess.run(
         [sys.executable, script.name],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
+        timeout=30,
         check=False,
     )
     assert result.returncode == 0, result.stderr
-    assert result.stdout == example[2]
+    assert result.stdout == printed
