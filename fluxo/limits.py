@@ -88,6 +88,9 @@ DRAIN_S: Final = 30.0
 IN_PLACE_COMMITS_MAX: Final = 16
 """Steps a lone async run commits in a row before it lets the rest of its event loop have a turn."""
 
+DURATION_S_MAX: Final = 100 * 365.25 * 86_400
+"""Longest sleep, timeout or delay: a hundred years fit every clock, column and wait there is."""
+
 SHUTDOWN_PAUSE_S: Final = 1.0
 """How long a run rests after one of its steps asked for a shutdown; a step that always does must not spin."""
 

@@ -60,14 +60,17 @@ class Handle(Generic[R]):
 
     def status(self) -> RunStatus:
         """Where the run stands now."""
+        self.node.ready()
         return self.node.control.find(self.id).status
 
     def info(self) -> RunInfo:
         """The run now, with the report if it is blocked."""
+        self.node.ready()
         return self.node.control.info(self.id)
 
     def history(self) -> tuple[Event, ...]:
         """The run's events so far; event n has index n - 1."""
+        self.node.ready()
         return self.node.control.history(self.id)
 
     def signal(self, name: str, payload: Any = None, *, key: str | None = None) -> None:

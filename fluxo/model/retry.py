@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from fluxo.errors import ConfigurationError
+from fluxo.limits import DURATION_S_MAX
 
 __all__ = ["NO_RETRY", "Retry", "seconds"]
 
@@ -20,7 +21,7 @@ def seconds(what: str, value: float | timedelta) -> float:
     A duration as seconds.
 
     Raises:
-        ConfigurationError: negative, not finite, or neither a number nor a timedelta.
+        ConfigurationError: negative, not finite, too long, or neither a number nor a timedelta.
     """
     if isinstance(value, timedelta):
         value = value.total_seconds()
@@ -28,6 +29,8 @@ def seconds(what: str, value: float | timedelta) -> float:
         raise ConfigurationError(f"{what} must be seconds or a timedelta, not {type(value).__name__}")
     if not 0 <= value < float("inf"):
         raise ConfigurationError(f"{what} must be zero or more and finite")
+    if value > DURATION_S_MAX:
+        raise ConfigurationError(f"{what} must be at most {DURATION_S_MAX:g} seconds, a hundred years")
     return float(value)
 
 

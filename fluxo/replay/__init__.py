@@ -10,6 +10,7 @@ or stores; payloads are opaque bytes here. Numbered scheduling rules (`fluxo.mod
    each task gets its parent's path and its number among the parent's children, in order of creation.
 3. A recorded step that is the very next event, while nothing else is ready, is answered without
    suspending: that is what rule 1 would have done.
-4. Time inside the workflow is the recorded time of the last delivered event.
+4. Time inside the workflow is the recorded time of the last delivered event; before the first, the time of
+   the start, or of the first claim when it was a claim that began it (a timeout must not run out in the queue).
 5. A command that was given up (a cancelled wait) keeps its identity; its late event is checked and dropped.
 """

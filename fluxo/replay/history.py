@@ -13,13 +13,14 @@ from zlib import crc32
 
 from fluxo.codec.event import decode_event, fold, tag_of, verify
 from fluxo.errors import DecodeError, HistoryCorruptError
-from fluxo.model.events import Event, RunBlocked, RunClaimed, RunFailed, RunReopened, RunStarted
+from fluxo.model.events import SEMANTICS, Event, RunBlocked, RunClaimed, RunFailed, RunReopened, RunStarted
 
 __all__ = ["History"]
 
 _CLAIMED = 2
 _BLOCKED = 14
 _REOPENED = 15
+_FIRST_CLAIM = 2
 
 
 class History:
@@ -31,12 +32,14 @@ class History:
         bodies, seqs: The events to deliver, still encoded, with their seq; without event 1, claims,
             what was voided, and the voiding.
         tail_seq, tail_digest: The last event of the log.
+        began_at_us: When its code first ran: later than it was started if it stood in line for a worker.
         reopened_at_us: When the run was started or last resumed; its own timeout counts from here.
         unclean_claims: Unclean claims at the log's end with nothing done in between.
         last: The last event, decoded.
     """
 
     __slots__ = (
+        "began_at_us",
         "bodies",
         "last",
         "reopened_at_us",
@@ -53,7 +56,7 @@ class History:
         Verify and sort the rows of a whole log.
 
         Raises:
-            HistoryCorruptError: a missing, damaged or unreadable row, or no event 1.
+            HistoryCorruptError: a missing, damaged or unreadable row, no event 1, or rules of a newer fluxo.
         """
         self.run_id = run_id
         seq, digest = 0, 0
@@ -79,10 +82,13 @@ class History:
         started = self._decode(1, bodies[0])
         if not isinstance(started, RunStarted) or started.run_id != run_id:
             raise HistoryCorruptError(run_id, 1, "the log does not begin with this run's RunStarted event")
+        if started.semantics != SEMANTICS:
+            rules = f"it follows scheduling rules {started.semantics}, this version of fluxo knows rules {SEMANTICS}"
+            raise HistoryCorruptError(run_id, 1, rules)
         self.started = started
         self.last = self._decode(seq, bodies[-1])
         self.unclean_claims = self._trailing_claims(bodies)
-        self.reopened_at_us = started.at_us
+        self.reopened_at_us = self.began_at_us = started.at_us
         hidden = {1} | self._hidden(special, bodies)
         self.seqs = array("L", (n for n in range(1, seq + 1) if n not in hidden))
         if len(hidden) == 1:
@@ -97,7 +103,7 @@ class History:
         history = cls.__new__(cls)
         history.run_id = started.run_id
         history.started = history.last = started
-        history.reopened_at_us = started.at_us
+        history.reopened_at_us = history.began_at_us = started.at_us
         history.tail_seq, history.tail_digest = 1, row[2]
         history.unclean_claims = 0
         history.bodies, history.seqs = [], array("L")
@@ -118,6 +124,8 @@ class History:
                 hidden.add(seq)
                 self.reopened_at_us = event.at_us
             elif isinstance(event, RunClaimed):
+                if seq == _FIRST_CLAIM and not event.unclean:
+                    self.began_at_us = event.at_us
                 hidden.add(seq)
         return hidden
 

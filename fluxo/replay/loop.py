@@ -16,14 +16,14 @@ import sys
 # What asyncio gives loop implementers, underscore or not; Temporal's and uvloop's loops stand on them too.
 from asyncio.events import _get_running_loop, _set_running_loop  # pyright: ignore[reportPrivateUsage]
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from contextvars import Context, copy_context
 from os.path import dirname, join
 from types import FrameType
 from typing import Any, NoReturn, TypeVarTuple, Unpack
 
 from fluxo.errors import Suspend, UsageError
-from fluxo.limits import SWALLOWED_SUSPENSIONS_MAX
+from fluxo.limits import DURATION_S_MAX, SWALLOWED_SUSPENSIONS_MAX
 from fluxo.replay.command import UNKNOWN_SITE, Command, CommandScope, call_site
 from fluxo.replay.machine import Machine
 
@@ -149,6 +149,8 @@ class ReplayLoop(asyncio.AbstractEventLoop):
         self._pruned = 32
         self._numbers = 0
         self._refusals = 0
+        self._outer_hooks: Any = None
+        self._hook = self._close_generator
         self._started_us = machine.started.at_us
         self.salt = machine.started.seed
 
@@ -175,14 +177,28 @@ class ReplayLoop(asyncio.AbstractEventLoop):
                 self.leave(outer)
 
     def enter(self) -> None:
-        """Become the thread's running loop: what workflow code gets from asyncio."""
+        """Become the thread's running loop: what workflow code gets from asyncio, and where its generators belong."""
         _set_running_loop(self)
         self.entered = True
+        if self._outer_hooks is None:
+            self._outer_hooks = sys.get_asyncgen_hooks()
+        sys.set_asyncgen_hooks(None, self._hook)
 
     def leave(self, outer: asyncio.AbstractEventLoop | None) -> None:
         """Make `outer` the running loop again."""
         self.entered = False
         _set_running_loop(outer)
+        if self._outer_hooks is not None:
+            sys.set_asyncgen_hooks(*self._outer_hooks)
+
+    def _close_generator(self, generator: AsyncGenerator[Any, Any]) -> None:
+        """
+        Clean up an async generator that workflow code has left unfinished, in a task of the strand that left it.
+
+        One that is collected while other code runs cannot be: no replay would repeat the moment.
+        """
+        if self.entered and not self.closing:
+            self.create_task(generator.aclose())
 
     def scope(self) -> CommandScope:
         """The command scope of the task that is running."""
@@ -226,7 +242,7 @@ class ReplayLoop(asyncio.AbstractEventLoop):
             _set_running_loop(outer)
         self.tasks.clear()
         self.ready.clear()
-        del self.home
+        del self.home, self._hook
 
     def _number(self) -> int:
         self._numbers += 1
@@ -242,14 +258,16 @@ class ReplayLoop(asyncio.AbstractEventLoop):
     def call_later(
         self, delay: float, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
-        return self._call_in(round(delay * 1_000_000), _Ready(callback, args, _context(context)))
+        return self._call_in(delay, _Ready(callback, args, _context(context)))
 
     def call_at(
         self, when: float, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
-        return self._call_in(round((when - self.time()) * 1_000_000), _Ready(callback, args, _context(context)))
+        return self._call_in(when - self.time(), _Ready(callback, args, _context(context)))
 
-    def _call_in(self, delay_us: int, ready: _Ready) -> _Timer:
+    def _call_in(self, delay_s: float, ready: _Ready) -> _Timer:
+        # asyncio allows for ever; what is meant by it is not more than a hundred years.
+        delay_us = round(min(delay_s, DURATION_S_MAX) * 1_000_000)
         if delay_us <= 0:
             return _Timer(self, None, ready, self.time())
         if self.closing:

@@ -40,7 +40,7 @@ class Machine:
     def __init__(self, history: History) -> None:
         self.run_id = history.run_id
         self.started = history.started
-        self.now_us = history.started.at_us
+        self.now_us = history.began_at_us
         self.issued = 0
         self.root = CommandScope("")
         self.outstanding: dict[tuple[str, int], Command] = {}
@@ -51,7 +51,6 @@ class Machine:
         self.on_cancel: Callable[[], object] | None = None
         self.cancel: CancelRequested | None = None
         self.cancelled_at = (0, 0)
-        self.max_inbox_n = 0
         self.taken: set[int] = set()
         self._bodies = history.bodies
         self._seqs = history.seqs

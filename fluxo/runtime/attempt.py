@@ -112,7 +112,7 @@ class StepScope:
     Waiting for signals or timers is the workflow's business and refused with the right spelling.
     """
 
-    __slots__ = ("attempt", "name", "position", "run", "strand")
+    __slots__ = ("attempt", "name", "position", "run", "sent", "strand")
 
     def __init__(self, run: Any, name: str, strand: str, position: int, attempt: int) -> None:
         self.run = run
@@ -172,7 +172,9 @@ class StepScope:
         """Futures made inside a step are finished."""
 
     def deliver_signal(self, run_id: str, name: str, payload: bytes, key: str) -> None:
-        self.run.core.deliver_signal(run_id, name, payload, key)
+        # A body may send several; each keeps its own key over attempts by its place among them.
+        self.sent: int = getattr(self, "sent", 0) + 1
+        self.run.core.deliver_signal(run_id, name, payload, key if self.sent == 1 else f"{key}/{self.sent}")
 
     def shield(self) -> AbstractContextManager[None]:
         return nullcontext()

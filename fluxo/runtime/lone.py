@@ -15,7 +15,7 @@ import asyncio
 from asyncio.tasks import _enter_task, _leave_task  # pyright: ignore[reportPrivateUsage]
 from typing import TYPE_CHECKING, Any
 
-from fluxo.errors import LeaseLostError, StoreUnavailableError
+from fluxo.errors import LeaseLostError, LimitExceededError, StoreUnavailableError
 from fluxo.limits import IN_PLACE_COMMITS_MAX
 from fluxo.runtime.committer import Request
 from fluxo.store import Append, Committed
@@ -49,10 +49,13 @@ class LoneSteps:
         Commit one event; what to await, or None when it is durable already.
 
         Raises:
-            Suspend: the run is someone else's by now.
+            Suspend: the run is someone else's by now, or its history is full.
         """
         run = self._run
-        append = run.journal.stage_one(event)
+        try:
+            append = run.journal.stage_one(event)
+        except LimitExceededError as problem:
+            raise run.machine.stop(problem) from None
         self._streak += 1
         if run.host.busy <= 1 and self._streak < IN_PLACE_COMMITS_MAX:
             try:

@@ -19,6 +19,7 @@ from fluxo.authoring.context import active
 from fluxo.errors import (
     Cancelled,
     LeaseLostError,
+    LimitExceededError,
     ReplayError,
     StoreUnavailableError,
     Suspend,
@@ -286,7 +287,7 @@ class SyncRun(Activation):
             patience_s = THREAD_WAIT_S
         with self._wakeup:
             if not self._woken:
-                limit_s = min((s for s in (wait_s, patience_s) if s is not None), default=None)
+                limit_s = min(s for s in (wait_s, patience_s, threading.TIMEOUT_MAX) if s is not None)
                 self._wakeup.wait(limit_s)
             woken, self._woken = self._woken, False
         if not woken and patience_s is not None and (wait_s is None or wait_s > patience_s):
@@ -316,9 +317,13 @@ class SyncRun(Activation):
         Commit one event with nothing beside it.
 
         Raises:
-            Suspend: the run is someone else's by now, or the store is away and the engine has stopped.
+            Suspend: the run is someone else's by now, its history is full, or the store is away and the engine
+                has stopped.
         """
-        append = self.journal.stage_one(event)
+        try:
+            append = self.journal.stage_one(event)
+        except LimitExceededError as problem:
+            raise self.machine.stop(problem) from None
         try:
             if self.journal.settle(self.core.committer.commit(append)):
                 return

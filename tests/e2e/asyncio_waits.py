@@ -206,6 +206,27 @@ async def generators_and_contexts() -> list[Any]:
     return seen
 
 
+@program([0, 1, "closed", "between", "after"])
+async def generator_left_unfinished() -> list[Any]:
+    """Its cleanup is a task of its own, started where it was left."""
+    seen: list[Any] = []
+
+    async def numbers() -> AsyncIterator[int]:
+        try:
+            for number in range(5):
+                yield await echo(number)
+        finally:
+            seen.append(await echo("closed"))
+
+    async for number in numbers():
+        seen.append(number)
+        if number == 1:
+            break
+    seen.append(await slowly("between"))
+    await asyncio.sleep(0.001)
+    return [*seen, await echo("after")]
+
+
 @program(["told yes", "yes"])
 async def hand_made_future() -> list[str]:
     seen: list[str] = []

@@ -10,19 +10,19 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
 import pytest
 
 import fluxo
-from fluxo import Engine, MemoryStore, workflow
+from fluxo import Engine, MemoryStore, step, workflow
 from fluxo.clock import SystemClock
 from fluxo.model.events import RunWaiting, SignalReceived, StepCompleted, StepRetried, TimerFired
 from tests.e2e import asyncio_tasks, asyncio_waits
-from tests.e2e.asyncio_programs import ANYTHING, HOUR_S, PROGRAMS, echo, never, refuse, slowly
-from tests.e2e.places import Facts, Place
+from tests.e2e.asyncio_programs import ANYTHING, HOUR_S, PROGRAMS, echo, refuse, slowly
+from tests.e2e.places import PATIENCE_S, Facts, Place
 from tests.replaying import Recording, executed, outcome_of, record
 
 assert PROGRAMS, f"{asyncio_tasks} and {asyncio_waits} fill it"
@@ -90,11 +90,20 @@ async def failing_group() -> None:
         group.create_task(refuse("for good"))
 
 
+hanging = threading.Semaphore(0)
+
+
+@step(name="asyncio.hang")
+async def hang() -> None:
+    hanging.release()
+    await asyncio.Event().wait()
+
+
 @workflow(name="asyncio.dropped")
 async def dropped() -> None:
     async def stubborn() -> None:
         try:
-            await never()
+            await hang()
         finally:
             with suppress(Exception):
                 await asyncio.gather(echo("a"), echo("b"))
@@ -111,6 +120,18 @@ async def dropped() -> None:
         finally:
             await asyncio.wait(children)
             await echo("cleanup")
+
+
+@workflow(name="asyncio.dropped_in_a_generator")
+async def dropped_in_a_generator() -> None:
+    async def numbers() -> AsyncIterator[int]:
+        try:
+            yield await echo(1)
+        finally:
+            await echo("cleanup")
+
+    async for _ in numbers():
+        await fluxo.aio.wait_signal("never")
 
 
 @workflow(name="asyncio.forbidden")
@@ -249,16 +270,27 @@ def test_timers_fire_in_the_order_of_their_times() -> None:
 
 def test_a_dropped_workflow_does_nothing_in_its_finally_blocks() -> None:
     """Its tasks are closed, not cancelled: what they await then raises, and no coroutine is left behind."""
-    facts = Facts()
-    with Engine("memory://", observers=[facts]) as engine:
+    with Engine("memory://") as engine:
         handle = engine.start(dropped)
-        facts.wait("step_started", times=2)
+        for _ in range(2):
+            assert hanging.acquire(timeout=PATIENCE_S)
         before = len(executed)
         events = handle.history()
         engine.close(drain=False)
     gc.collect()
     assert len(executed) == before
     assert len(events) == 1
+
+
+def test_a_dropped_workflows_generators_do_nothing_either() -> None:
+    facts = Facts()
+    with Engine("memory://", observers=[facts]) as engine:
+        engine.start(dropped_in_a_generator)
+        facts.wait("run_waiting")
+        before = len(executed)
+        engine.close()
+    gc.collect()
+    assert len(executed) == before
 
 
 def try_it(name: str) -> Callable[[Callable[[], Any]], Callable[[], Any]]:

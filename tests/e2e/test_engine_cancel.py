@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import fluxo
-from fluxo import Cancelled, RunCancelledError, RunFailedError, UsageError, step, workflow
+from fluxo import Cancelled, Retry, RunCancelledError, RunFailedError, UsageError, step, workflow
 from fluxo.model.events import CancelRequested, RunCancelled, StepCompleted
 from tests.e2e.places import Facts, Place
 
@@ -285,6 +285,28 @@ def test_a_run_that_no_worker_has_begun_is_cancelled_at_once(place: Place) -> No
     with place.engine() as engine:
         assert engine.recover() == 0
     assert ran == []
+
+
+def test_a_run_between_two_attempts_is_cancelled_there(place: Place) -> None:
+    @step(retry=Retry(initial=3600, maximum=3600))
+    def flaky() -> None:
+        raise ConnectionError("away")
+
+    @workflow
+    def tries() -> None:
+        flaky()
+
+    @workflow
+    async def tries_later() -> None:
+        await flaky.aio()
+
+    with place.engine() as engine:
+        for flow in (tries, tries_later):
+            handle = engine.start(flow)  # type: ignore[call-overload]
+            place.until(lambda handle=handle: handle.status() == "waiting")  # type: ignore[misc]
+            assert handle.cancel()
+            with pytest.raises(RunCancelledError):
+                handle.result(timeout=10)
 
 
 def test_cancelling_what_has_ended_changes_nothing(place: Place) -> None:

@@ -73,6 +73,16 @@ def test_a_closed_engine_says_so(place: Place) -> None:
         engine.run(total, "chair")
 
 
+@pytest.mark.parametrize("ask", ["result", "wait", "status", "info", "history", "cancel", "resume"])
+def test_a_handle_of_a_closed_engine_says_so(place: Place, ask: str) -> None:
+    with place.engine() as engine:
+        handle = engine.start(total, "chair")
+    with pytest.raises(UsageError, match="this engine has been closed: make a new one"):
+        getattr(handle, ask)()
+    with pytest.raises(UsageError, match="make a new one"):
+        handle.signal("go")
+
+
 def test_closing_twice_is_closing_once(place: Place) -> None:
     engine = place.engine()
     with engine:

@@ -17,6 +17,7 @@ import fluxo
 from fluxo import (
     EncodeError,
     LimitExceededError,
+    Retry,
     RunBlockedError,
     RunFailedError,
     RunNotFoundError,
@@ -389,6 +390,38 @@ def test_a_run_that_signals_nobody_learns_so(place: Place) -> None:
 
     with place.engine() as engine:
         assert engine.run(ring) == "nobody"
+
+
+def test_each_signal_that_one_step_sends_arrives_once(place: Place) -> None:
+    attempts: list[int] = []
+
+    @step(retry=Retry(max_attempts=2, initial=0))
+    def ring(other: str) -> None:
+        attempts.append(fluxo.info().attempt)
+        for number in range(3):
+            fluxo.signal(other, "n", number)
+        if len(attempts) == 1:
+            raise ConnectionError("lost the line")
+
+    @workflow
+    def flow(other: str) -> None:
+        ring(other)
+
+    with place.engine() as engine:
+        handle = engine.start(collect, ["n"] * 4)
+        engine.run(flow, handle.id)
+        handle.signal("n", "last")
+        assert handle.result(timeout=10) == [0, 1, 2, "last"]
+    assert attempts == [1, 2]
+
+
+@APPROVES
+def test_a_signal_that_is_there_already_beats_a_timeout_of_zero(place: Place, flow: Any) -> None:
+    with place.engine(worker=False) as client:
+        client.start(flow.options(id="quick"), 0)
+        client.signal("quick", "approval", YES)
+    with place.engine() as engine:
+        assert engine.get("quick").result(timeout=10) == YES
 
 
 def test_a_step_may_signal_through_its_engine(place: Place) -> None:

@@ -152,6 +152,26 @@ def test_in_a_step_what_belongs_in_the_workflow_is_refused(
         engine.run(calls_it)
 
 
+@pytest.mark.parametrize("ask", ["result", "wait", "status", "info", "history", "cancel", "resume"])
+def test_a_handle_is_not_to_be_asked_inside_a_workflow(memory_place: Place, ask: str) -> None:
+    engine = memory_place.engine()
+
+    @workflow
+    def asks() -> None:
+        getattr(handle, ask)()
+
+    @workflow
+    async def asks_later() -> None:
+        await getattr(handle.aio, ask)()
+
+    with engine:
+        handle = engine.start(other_workflow)
+        handle.result(timeout=10)
+        for flow in (asks, asks_later):
+            with pytest.raises(RunFailedError, match="must not be called inside a workflow.*call it in a step"):
+                engine.start(flow).result(timeout=10)  # type: ignore[call-overload]
+
+
 def test_what_is_no_workflow_cannot_be_started(memory_place: Place) -> None:
     def bare() -> None: ...
 

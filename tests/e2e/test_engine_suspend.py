@@ -241,6 +241,37 @@ def engine_is_closing(engine: fluxo.Engine) -> bool:
     return False
 
 
+def test_closing_does_not_begin_what_stands_in_line(place: Place) -> None:
+    started, may_end = threading.Event(), threading.Event()
+    ran: list[int] = []
+
+    @step
+    def slow(number: int) -> None:
+        ran.append(number)
+        started.set()
+        assert may_end.wait(10)
+
+    @workflow
+    def works(number: int) -> None:
+        slow(number)
+        slow(number)
+
+    engine = place.engine(concurrency=1)
+    with engine:
+        for number in range(3):
+            engine.start(works, number)
+        assert started.wait(10)
+        closing = threading.Thread(target=engine.close)
+        closing.start()
+        place.until(lambda: engine_is_closing(engine))
+        may_end.set()
+        closing.join(10)
+        assert not closing.is_alive()
+    assert ran == [0]
+    with place.engine(worker=False) as client:
+        assert {(run.status, run.owner) for run in client.list().runs} == {(RunStatus.PENDING, None)}
+
+
 def test_closing_lets_go_of_who_waits_for_a_result(place: Place) -> None:
     @workflow
     def waits() -> str:

@@ -7,6 +7,7 @@ Owns: when a sleep ends, across restarts and whatever the wall clock does. Must 
 from __future__ import annotations
 
 import asyncio
+import threading
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -268,3 +269,49 @@ def test_resuming_a_run_that_timed_out_gives_it_its_timeout_anew(timed_place: Pl
         handle.resume()
         handle.signal("go", "on")
         assert handle.result(timeout=10) == "on"
+
+
+@pytest.mark.parametrize("flow", [sleep_for, sleep_for_later], ids=["sync", "async"])
+def test_time_spent_waiting_for_a_worker_is_not_slept(timed_place: Place, flow: Any) -> None:
+    with timed_place.engine(worker=False) as client:
+        client.start(flow.options(id="queued"), 60)
+    timed_place.forward(3600)
+    picked_up = from_us(timed_place.clock.now_us())
+    facts = Facts()
+    with timed_place.engine(observers=[facts]) as engine:
+        facts.wait("run_waiting", "queued")
+        assert engine.get("queued").info().wake_at == picked_up + timedelta(minutes=1)
+    timed_place.forward(60)
+    with timed_place.engine() as later:
+        assert later.get("queued").result(timeout=10) == "awake"
+
+
+@pytest.mark.parametrize("starter", ["the worker", "a client"])
+def test_a_run_begun_again_after_a_crash_has_the_time_it_had_before(timed_place: Place, starter: str) -> None:
+    seen: list[datetime] = []
+    let_go = threading.Event()
+
+    @step
+    def act(at: datetime) -> None:
+        seen.append(at)
+        if len(seen) == 1:
+            let_go.wait(10)
+
+    @workflow
+    def acts() -> None:
+        act(fluxo.now())
+
+    with timed_place.engine(worker=starter == "the worker") as first:
+        first.start(acts.options(id="acts"))
+        if starter == "a client":
+            timed_place.forward(60)
+        began = from_us(timed_place.clock.now_us())
+        with timed_place.engine() as crashed:
+            timed_place.until(lambda: len(seen) == 1)
+            timed_place.forward(3600)
+            first.close(drain=False)
+            crashed.close(drain=False)
+    with timed_place.engine() as later:
+        assert later.get("acts").wait(timeout=10)
+    let_go.set()
+    assert seen == [began, began]

@@ -9,10 +9,12 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from fluxo import DecodeError, HistoryCorruptError
 from fluxo.codec.event import chain, decode_event, encode_event
 from fluxo.model.events import (
+    SEMANTICS,
     CancelRequested,
     Event,
     RunBlocked,
@@ -113,6 +115,11 @@ class TestDamage:
     def test_a_log_that_does_not_begin_with_its_start_is_damage(self) -> None:
         with pytest.raises(HistoryCorruptError, match="RunStarted"):
             History(RUN_ID, rows_of(completed(0)))
+
+    def test_rules_of_a_newer_fluxo_are_not_guessed(self) -> None:
+        newer = replace(started(), semantics=SEMANTICS + 1)
+        with pytest.raises(HistoryCorruptError, match="scheduling rules 2, this version of fluxo knows rules 1"):
+            History(RUN_ID, rows_of(newer, completed(0)))
 
     def test_the_log_of_another_run_is_damage(self) -> None:
         with pytest.raises(HistoryCorruptError, match="RunStarted"):
