@@ -25,6 +25,8 @@ T = TypeVar("T")
 
 async def call(node: Node, operation: Callable[..., T], *args: Any) -> T:
     """A short blocking operation on a thread of the engine, with the caller's context."""
+    # Asked here already: a workflow's own loop takes no answer from a thread.
+    node.not_in_workflow()
     return await in_thread(node.core.call_threads, lambda: operation(*args))
 
 

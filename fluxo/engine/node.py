@@ -102,6 +102,15 @@ class Node:
             self.open()
         if self._pid != os.getpid():
             raise UsageError("this engine was made before a fork: make a new one in the child process")
+        self.not_in_workflow()
+
+    def not_in_workflow(self) -> None:
+        """
+        Refuse what could not be replayed.
+
+        Raises:
+            UsageError: called by a workflow.
+        """
         scope = active.get(None)
         if scope is not None and not isinstance(scope, StepScope):
             raise UsageError(

@@ -168,7 +168,7 @@ def test_a_handle_is_not_to_be_asked_inside_a_workflow(memory_place: Place, ask:
         handle = engine.start(other_workflow)
         handle.result(timeout=10)
         for flow in (asks, asks_later):
-            with pytest.raises(RunFailedError, match="must not be called inside a workflow.*call it in a step"):
+            with pytest.raises(RunFailedError, match=r"must not be called inside a workflow.*call it in a step"):
                 engine.start(flow).result(timeout=10)  # type: ignore[call-overload]
 
 
