@@ -85,8 +85,8 @@ COMMIT_INLINE_S: Final = 0.01
 DRAIN_S: Final = 30.0
 """How long `close` and a first SIGTERM let executing steps finish."""
 
-IN_PLACE_COMMITS_MAX: Final = 16
-"""Steps a lone async run commits in a row before it lets the rest of its event loop have a turn."""
+IN_PLACE_US_MAX: Final = 5_000
+"""How long a lone async run commits step after step, by recorded time, before the rest of its loop gets a turn."""
 
 DURATION_S_MAX: Final = 100 * 365.25 * 86_400
 """Longest sleep, timeout or delay: a hundred years fit every clock, column and wait there is."""

@@ -32,10 +32,9 @@ from fluxo.model.events import (
 )
 from fluxo.model.run import RunStatus
 from fluxo.store import Append, Message, NewRun, Store
+from tests.e2e.places import PATIENCE_S
 
 RUN_ID = "recorded"
-PATIENCE_S = 10.0
-"""How long a test waits for what must happen; reached only when it does not."""
 
 executed: list[str] = []
 """Idempotency keys of the step bodies that ran, in order; see `body_ran`."""
@@ -61,11 +60,12 @@ class LeapingClock:
 
 
 class Replay(NamedTuple):
-    """What became of a run that was continued from a cut-off history."""
+    """What became of a run that was continued from a cut-off history, to be cut off again."""
 
     outcome: tuple[Any, ...]
     history: tuple[Event, ...]
     executed: list[str]
+    recording: Recording
 
 
 class Recording:
@@ -97,20 +97,22 @@ class Recording:
             run.nonce,
         )
         store.append([Append(0, 0, 0, self.rows[:1], new=new)])
-        key = store.deliver(_messages(run.run_id, self.history))[0].key if _messages("", self.history) else 1
+        store.deliver(_messages(run.run_id, self.history))
         if n > 1:
-            taken = [(event.inbox_n, seq) for seq, event in enumerate(self.history[:n], 1) if _takes(event)]
-            store.append([Append(key, 1, self.rows[0][2], self.rows[1:n], consumed=tuple(taken))])
+            taken = [(number, seq) for seq, event in enumerate(self.history[:n], 1) if (number := _taken(event))]
+            store.append([Append(1, 1, self.rows[0][2], self.rows[1:n], consumed=tuple(taken))])
         return store
 
-    def go_on(self, n: int) -> Replay:
-        """Cut the history off after its first `n` events and let a fresh engine take it from there."""
+    def go_on(self, n: int, *, cancelled: bool = False) -> Replay:
+        """Cut the history off after its first `n` events and let a fresh engine take it (and cancel it) from there."""
         before = len(executed)
-        with Engine(self.upto(n), clock=self._clock) as engine:
-            handle = engine.get(self.run.run_id)
-            outcome = outcome_of(handle)
-            history = handle.history()
-        return Replay(outcome, history, executed[before:])
+        store = self.upto(n)
+        if cancelled:
+            store.deliver([Message("default", self.run.run_id, "cancel", "", "\0cancel", b"null")])
+        with Engine(store, clock=self._clock) as engine:
+            outcome = outcome_of(engine.get(self.run.run_id))
+        recording = Recording(store, self.run.run_id, outcome, self._clock)
+        return Replay(outcome, recording.history, executed[before:], recording)
 
     def keys(self, n: int) -> set[str]:
         """Idempotency keys of the steps whose outcome is among the first `n` events, and stands."""
@@ -157,8 +159,9 @@ def outcome_of(handle: Handle[Any]) -> tuple[Any, ...]:
         return ("blocked", error.reason, error.report)
 
 
-def _takes(event: Event) -> bool:
-    return getattr(event, "inbox_n", 0) > 0
+def _taken(event: Event) -> int:
+    """Number of the message that the event took; 0 if it took none."""
+    return event.inbox_n if isinstance(event, SignalReceived | CancelRequested) else 0
 
 
 def _messages(run_id: str, history: Iterable[Event]) -> list[Message]:

@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextvars import copy_context
 from datetime import timedelta
+from functools import cached_property
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar, cast, overload
 
 from fluxo.authoring.context import active
@@ -55,22 +56,16 @@ class StepBase(Definition):
         self.name = options.name
         self.where = f"step {options.name!r}"
         self.untimed = options.timeout_s is None
-        self._arguments: ArgumentsCodec | None = None
-        self._result: TypeCodec | None = None
 
-    @property
+    @cached_property
     def arguments(self) -> ArgumentsCodec:
         """Codec of the arguments, without a method's self."""
-        if self._arguments is None:
-            self._arguments = self.codecs.arguments(skip_self=self.codecs.is_method or self.bound is not None)
-        return self._arguments
+        return self.codecs.arguments(skip_self=self.codecs.is_method or self.bound is not None)
 
-    @property
+    @cached_property
     def result(self) -> TypeCodec:
         """Codec of the return value."""
-        if self._result is None:
-            self._result = self.codecs.result()
-        return self._result
+        return self.codecs.result()
 
     def encoded(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes | None:
         """
@@ -83,7 +78,7 @@ class StepBase(Definition):
             return None
         if self.bound is None and self.codecs.is_method:
             args = args[1:]
-        return (self._arguments or self.arguments).encode(args, kwargs, self.where)
+        return self.arguments.encode(args, kwargs, self.where)
 
     def invoke(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call the user's function itself."""

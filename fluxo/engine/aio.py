@@ -69,7 +69,11 @@ class AsyncEngine:
         starting = Starting(node.core, workflow, args, kwargs, node.queues)
         host = node.host
         if host is not None and host.on_thread():
-            outcome = answer(await host.commit(starting.append))
+            # Alone, the commit is made in place, as a lone run's steps are.
+            alone = host.busy == 0
+            outcome = (
+                node.core.committer.commit(starting.append) if alone else answer(await host.commit(starting.append))
+            )
         else:
             outcome = await call(node, node.core.committer.commit, starting.append)
         key = starting.created(outcome)

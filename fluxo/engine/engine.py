@@ -88,9 +88,8 @@ class Engine:
         if lease_s <= 0:
             raise UsageError("lease must be more than zero")
         clock = clock or SystemClock()
-        chosen = store if store is not None else os.environ.get("FLUXO_STORE", "sqlite:///fluxo.db")
         core = Core(
-            open_store(chosen, clock) if isinstance(chosen, str) else chosen,
+            _store_of(store, clock),
             clock,
             namespace=check_name("namespace", namespace),
             resources=resources or {},
@@ -280,3 +279,14 @@ class Engine:
             commits=committer.commits,
             appends=committer.appends,
         )
+
+
+def _store_of(given: str | Store | None, clock: Clock) -> Store:
+    chosen = given if given is not None else os.environ.get("FLUXO_STORE", "sqlite:///fluxo.db")
+    if isinstance(chosen, str):
+        return open_store(chosen, clock)
+    if not hasattr(chosen, "heartbeat"):
+        raise UsageError(
+            f"store must be a URL or a store object, not {type(chosen).__name__}; for a file write sqlite:///path"
+        )
+    return chosen

@@ -16,7 +16,7 @@ from asyncio.tasks import _enter_task, _leave_task  # pyright: ignore[reportPriv
 from typing import TYPE_CHECKING, Any
 
 from fluxo.errors import LeaseLostError, LimitExceededError, StoreUnavailableError
-from fluxo.limits import IN_PLACE_COMMITS_MAX
+from fluxo.limits import IN_PLACE_US_MAX
 from fluxo.runtime.committer import Request
 from fluxo.store import Append, Committed
 
@@ -36,12 +36,12 @@ class LoneSteps:
         pending: The append that the workflow waits for, and the future it waits on.
     """
 
-    __slots__ = ("_ride", "_run", "_streak", "pending")
+    __slots__ = ("_ride", "_run", "_until_us", "pending")
 
     def __init__(self, run: AsyncRun) -> None:
         self.pending: tuple[Append, RunFuture] | None = None
         self._run = run
-        self._streak = 0
+        self._until_us = run.journal.last_at_us + IN_PLACE_US_MAX
         self._ride: asyncio.Future[None] | None = None
 
     def record(self, event: Event) -> RunFuture | None:
@@ -56,8 +56,7 @@ class LoneSteps:
             append = run.journal.stage_one(event)
         except LimitExceededError as problem:
             raise run.machine.stop(problem) from None
-        self._streak += 1
-        if run.host.busy <= 1 and self._streak < IN_PLACE_COMMITS_MAX:
+        if run.host.busy <= 1 and event.at_us < self._until_us:
             try:
                 if run.journal.settle(run.core.committer.commit(append)):
                     return None
@@ -72,7 +71,6 @@ class LoneSteps:
     async def settle(self) -> None:
         """Called by the driver: carry out the pending append, and those that follow it in the same manner."""
         host = self._run.host
-        self._streak = 0
         if host.busy <= 1:
             await asyncio.sleep(0)  # others on the host's loop had to wait for a whole streak
         else:
@@ -86,6 +84,7 @@ class LoneSteps:
             self.pending = None
             if not future.done():
                 future.set_result(None)
+        self._until_us = self._run.journal.last_at_us + IN_PLACE_US_MAX
 
     def _board(self) -> bool:
         """Put the pending append into the next batch, if there is one."""

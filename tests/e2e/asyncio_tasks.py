@@ -30,7 +30,7 @@ from tests.e2e.asyncio_programs import (
 
 @program([1, 2, 3, 4])
 async def gather() -> list[Any]:
-    return await asyncio.gather(echo(1), slowly(2), in_a_thread.aio(3), echo(4))
+    return list(await asyncio.gather(echo(1), slowly(2), in_a_thread.aio(3), echo(4)))
 
 
 @program(["1", "ValueError('no')", "3"])
@@ -222,4 +222,4 @@ async def mapped_steps() -> list[Any]:
 
 @program(["a", "b", "c"], leap_s=2 * HOUR_S)
 async def retried_beside_others() -> list[Any]:
-    return await asyncio.gather(third_time("a"), echo("b"), third_time("c"))
+    return list(await asyncio.gather(third_time("a"), echo("b"), third_time("c")))

@@ -227,7 +227,7 @@ async def sequence_moved_into_a_task(edited: bool) -> Any:
 @reported("arguments, from byte")
 async def branches_of_a_task_group_swapped(edited: bool) -> Any:
     async def branch(number: int) -> float:
-        return await add_async(number) + await add_async(number + 10)  # type: ignore[no-any-return] # recorded and produced
+        return await add_async(number) + await add_async(number + 10)  # recorded and produced
 
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(branch(number)) for number in ((2, 1) if edited else (1, 2))]

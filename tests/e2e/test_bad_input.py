@@ -100,6 +100,12 @@ def test_a_store_that_this_version_lacks_is_named_without_its_password(scheme: s
     assert "secret" not in str(refused.value)
 
 
+@pytest.mark.parametrize("store", [Path("orders.db"), 42, {"url": "memory://"}, b"memory://"])
+def test_what_is_no_store_is_refused_when_the_engine_is_made(store: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"store must be a URL or a store object, not \w+"):
+        Engine(store)
+
+
 def test_a_missing_extra_is_named_with_what_to_install() -> None:
     error = MissingExtraError("the PostgreSQL store", "postgres")
     assert str(error) == "the PostgreSQL store needs an optional dependency: pip install 'fluxo-durable[postgres]'"

@@ -364,6 +364,17 @@ def test_what_a_run_does_after_it_was_ended_by_force_is_refused(place: Place) ->
         assert handle.status() == "cancelled"
 
 
+def test_a_blocked_run_is_cancelled_at_once(place: Place) -> None:
+    with place.engine() as engine:
+        handle = engine.start(wait_for_go)
+        handle.signal("go", 7)
+        place.until(lambda: handle.status() == "blocked")
+        assert handle.cancel()
+        assert handle.status() == "cancelled"
+        with pytest.raises(RunCancelledError):
+            handle.result(timeout=10)
+
+
 def test_a_cancelled_run_cannot_be_resumed(place: Place) -> None:
     with place.engine() as engine:
         handle = engine.start(wait_for_go)

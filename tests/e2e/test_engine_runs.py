@@ -6,10 +6,13 @@ Owns: run, start, get, list, handles, ids. Must not know how a run is advanced.
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -356,3 +359,70 @@ def test_another_version_under_the_same_id_is_another_workflow(place: Place) -> 
         assert (engine.get("one").info().version, engine.get("two").info().version) == ("1", "2")
         with pytest.raises(RunExistsError, match="another workflow"):
             engine.start(new.options(id="one"))
+
+
+@pytest.mark.parametrize("name", ["a/b", "50%_off", "O'Brien", 'say "hi"', "日本語", "ordér ✓", "x" * 255, "--"])
+def test_ids_and_names_may_be_any_printable_text(place: Place, name: str) -> None:
+    @workflow
+    def echo() -> str:
+        return fluxo.wait_signal(name, str)
+
+    with place.engine(namespace=name, queues=(name,)) as engine:
+        handle = engine.start(echo.options(id=name, queue=name))
+        handle.signal(name, "heard", key=name)
+        assert handle.result(timeout=10) == "heard"
+        assert [run.run_id for run in engine.list(queue=name).runs] == [name]
+        assert engine.get(name).info().queue == name
+
+
+@step
+def shape(first: int, /, second: int = 2, *rest: int, third: int = 3, **named: int) -> list[int]:
+    return [first, second, *rest, third, *named.values()]
+
+
+@workflow
+def shapes(first: int, /, second: int = 2, *rest: int, third: int = 3, **named: int) -> list[list[int]]:
+    return [
+        shape(first),
+        shape(first, second, *rest, third=third, **named),
+        shape.submit(first, third=4).result(),
+        *shape.map([first], [second]),
+    ]
+
+
+@workflow
+async def shapes_later(first: int, /, second: int = 2, *rest: int, third: int = 3, **named: int) -> list[list[int]]:
+    return [
+        await shape.aio(first),
+        await shape.aio(first, second, *rest, third=third, **named),
+        await shape.submit(first, third=4),
+        *(await shape.aio.map([first], [second])),
+    ]
+
+
+@pytest.mark.parametrize("flow", [shapes, shapes_later], ids=["sync", "async"])
+def test_every_kind_of_parameter_arrives_where_it_belongs(place: Place, flow: fluxo.Workflow[..., Any]) -> None:
+    with place.engine() as engine:
+        assert engine.run(flow, 1) == [[1, 2, 3], [1, 2, 3], [1, 2, 4], [1, 2, 3]]
+        assert engine.run(flow, 1, 5, 6, 7, third=8, fourth=9) == [
+            [1, 2, 3],
+            [1, 5, 6, 7, 8, 9],
+            [1, 2, 4],
+            [1, 5, 3],
+        ]
+
+
+def test_interrupting_a_caller_of_run_leaves_the_run_to_the_worker(place: Place) -> None:
+    with place.engine() as engine:
+
+        def interrupt() -> None:
+            place.until(lambda: engine.list(status="waiting").runs != ())
+            os.kill(os.getpid(), signal.SIGINT)
+
+        interrupting = threading.Thread(target=interrupt)
+        interrupting.start()
+        with pytest.raises(KeyboardInterrupt):
+            engine.run(wait_for_go.options(id="patient"))
+        interrupting.join()
+        engine.signal("patient", "go", "on")
+        assert engine.get("patient").result(timeout=10) == "on"

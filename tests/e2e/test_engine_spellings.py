@@ -172,6 +172,36 @@ def test_a_handle_is_not_to_be_asked_inside_a_workflow(memory_place: Place, ask:
                 engine.start(flow).result(timeout=10)  # type: ignore[call-overload]
 
 
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda engine: engine.get("x"),
+        lambda engine: engine.list(),
+        lambda engine: engine.signal("x", "go"),
+        lambda engine: engine.cancel("x"),
+        lambda engine: engine.history("x"),
+        lambda engine: engine.stats(),
+        lambda engine: engine.purge(older_than=1),
+        lambda engine: engine.recover(),
+        lambda engine: engine.start(other_workflow),
+        lambda engine: engine.run(other_workflow),
+    ],
+)
+def test_an_awaitable_engine_is_not_to_be_asked_inside_a_workflow(
+    memory_place: Place, ask: Callable[[Any], Any]
+) -> None:
+    engine = memory_place.engine()
+
+    @workflow
+    async def asks() -> None:
+        await ask(engine.aio)
+
+    with engine:
+        handle = engine.start(asks)
+        with pytest.raises(RunFailedError, match=r"must not be called inside a workflow.*call it in a step"):
+            handle.result(timeout=10)
+
+
 def test_what_is_no_workflow_cannot_be_started(memory_place: Place) -> None:
     def bare() -> None: ...
 

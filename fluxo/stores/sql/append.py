@@ -54,7 +54,7 @@ def write_batch(cursor: Cursor, batch: Sequence[Append], now_us: int) -> list[Ou
         if append.new is not None:
             outcomes.append(_create(cursor, append, append.new, effects))
             continue
-        firsts.append((append.key, *append.events[0], append.prev_digest))
+        firsts.append(_first(append))
         if len(append.events) > 1 or append.projection is not None or append.consumed:
             effects.add(append)
         outcomes.append(Committed(append.key))
@@ -71,13 +71,18 @@ def write_carefully(cursor: Cursor, batch: Sequence[Append], now_us: int) -> lis
     for append in batch:
         if append.new is not None:
             outcomes.append(_create(cursor, append, append.new, effects))
-        elif cursor.execute(sql.FIRST_EVENT, (append.key, *append.events[0], append.prev_digest)).rowcount == 1:
+        elif cursor.execute(sql.FIRST_EVENT, _first(append)).rowcount == 1:
             effects.add(append)
             outcomes.append(Committed(append.key))
         else:
             outcomes.append(judge(cursor, append, append.key))
     effects.write(cursor)
     return outcomes
+
+
+def _first(append: Append) -> tuple[Any, ...]:
+    event = append.events[0]
+    return (append.key, event[0] - 1, append.prev_digest, *event)
 
 
 def _insert_firsts(cursor: Cursor, firsts: list[tuple[Any, ...]]) -> int:

@@ -66,14 +66,14 @@ _ENDED_SQL: Final = "status IN (" + ", ".join(f"'{status}'" for status in sorted
 
 FIRST_EVENT: Final = (
     "INSERT OR IGNORE INTO fluxo_events (run, seq, nonce, digest, body) VALUES "
-    "((SELECT run FROM fluxo_events WHERE run = ?1 AND seq = ?2 - 1 AND digest = ?6), ?2, ?3, ?4, ?5)"
+    "((SELECT run FROM fluxo_events WHERE run = ? AND seq = ? AND digest = ?), ?, ?, ?, ?)"
 )
-"""(run, seq, nonce, digest, body, digest of the predecessor); one row if that stood last and was the predecessor.
+"""(run, seq and digest of the predecessor, seq, nonce, digest, body); one row if that stood last and was it.
 Without the predecessor `run` is NULL, which the column refuses: cheaper than INSERT ... SELECT from the same table,
-for which SQLite makes a temporary one."""
+for which SQLite makes a temporary one. No numbered parameters: early releases of Python 3.12 warn of them."""
 
 CHUNK_ROWS: Final = (64, 8, 1)
-"""Rows per `first_events` statement, largest first; 64 rows are 384 parameters, below the 999 of old SQLites."""
+"""Rows per `first_events` statement, largest first; 64 rows are 448 parameters, below the 999 of old SQLites."""
 
 
 @cache
@@ -81,12 +81,12 @@ def first_events(rows: int) -> str:
     """`FIRST_EVENT` for this many rows at once; the row count tells whether all of them won."""
     if rows == 1:
         return FIRST_EVENT
-    values = ", ".join(["(?, ?, ?, ?, ?, ?)"] * rows)
+    values = ", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * rows)
     return (
         "INSERT OR IGNORE INTO fluxo_events (run, seq, nonce, digest, body) "
-        f"WITH offered (run, seq, nonce, digest, body, prev_digest) AS (VALUES {values}) "
+        f"WITH offered (run, prev_seq, prev_digest, seq, nonce, digest, body) AS (VALUES {values}) "
         "SELECT o.run, o.seq, o.nonce, o.digest, o.body FROM offered o WHERE EXISTS "
-        "(SELECT 1 FROM fluxo_events e WHERE e.run = o.run AND e.seq = o.seq - 1 AND e.digest = o.prev_digest)"
+        "(SELECT 1 FROM fluxo_events e WHERE e.run = o.run AND e.seq = o.prev_seq AND e.digest = o.prev_digest)"
     )
 
 
@@ -220,7 +220,7 @@ MARK_PURGING: Final = (
 )
 FENCE: Final = (
     "INSERT INTO fluxo_events (run, seq, nonce, digest, body) "
-    "SELECT ?1, max(seq) + 1, 0, -1, x'' FROM fluxo_events WHERE run = ?1"
+    "SELECT run, max(seq) + 1, 0, -1, x'' FROM fluxo_events WHERE run = ? GROUP BY run"
 )
 """Takes the place behind the tail of a run that is being purged; as no event names a negative digest, none follows."""
 PURGE_EVENTS: Final = (

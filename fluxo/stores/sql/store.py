@@ -254,7 +254,7 @@ class SqliteStore(SqlStore):
 def _append_event(database: Database, append: Append) -> Outcome:
     """The hot path: one event and nothing else is one statement that commits itself."""
     event = append.events[0]
-    answer = database.statement(sql.FIRST_EVENT, (append.key, *event, append.prev_digest), Unknown)
+    answer = database.statement(sql.FIRST_EVENT, (append.key, event[0] - 1, append.prev_digest, *event), Unknown)
     if answer == 1:
         return Committed(append.key)
     if isinstance(answer, Unknown):

@@ -207,7 +207,7 @@ class TestWhatAResumeVoids:
         assert history_of(completed(0), completed(1), run_failed(0, 0)).voided_by_resume() == (4,)
 
     def test_siblings_issued_before_the_error_was_seen_are_kept_wherever_they_stand(self) -> None:
-        events = [completed(0, scope="0", ordinal=0), failed(0, scope="1", ordinal=1)]
+        events: list[Event] = [completed(0, scope="0", ordinal=0), failed(0, scope="1", ordinal=1)]
         events += [completed(0, scope="2", ordinal=2), completed(0, scope="3", ordinal=3)]
         assert history_of(*events, run_failed(3, 4)).voided_by_resume() == (3, 6)
 
@@ -216,7 +216,7 @@ class TestWhatAResumeVoids:
         assert history_of(*events, run_failed(2, 1)).voided_by_resume() == (2, 3, 4, 5, 6)
 
     def test_steps_that_were_issued_before_but_ended_after_the_handler_began_are_kept(self) -> None:
-        events = [failed(0), completed(2, ordinal=2), completed(1, ordinal=1)]
+        events: list[Event] = [failed(0), completed(2, ordinal=2), completed(1, ordinal=1)]
         assert history_of(*events, run_failed(2, 2)).voided_by_resume() == (2, 3, 5)
 
     def test_earlier_attempts_of_the_failed_step_are_kept(self) -> None:

@@ -64,8 +64,7 @@ def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def plan(connection: sqlite3.Connection, statement: str) -> list[str]:
-    parameters = [None] * (statement.count("?") if "?1" not in statement else 6)
-    parameters = parameters[: 1 if statement == sql.FENCE else None]
+    parameters = [None] * statement.count("?")
     return [row[3] for row in connection.execute("EXPLAIN QUERY PLAN " + statement, parameters)]
 
 
