@@ -164,8 +164,9 @@ class RunFailed(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=12):
     Terminal: the workflow raised.
 
     `cause_seq` is the StepFailed event whose error came out, or the CancelRequested with which the run's own
-    timeout ended it (0 if neither), `cause_issued` the number of commands issued before that was delivered:
-    `resume` voids what came of it.
+    timeout ended it (0 if neither), `cause_issued` the number of commands issued before that was delivered,
+    `handled` the StepFailed events whose errors the workflow had met before: `resume` voids the cause, what came of
+    it, and the failures that had not been met.
     """
 
     at_us: int
@@ -173,6 +174,7 @@ class RunFailed(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=12):
     failure: Failure
     cause_seq: int
     cause_issued: int
+    handled: tuple[int, ...] = ()
 
 
 class RunCancelled(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=13):

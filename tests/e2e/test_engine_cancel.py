@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import fluxo
-from fluxo import Cancelled, Retry, RunCancelledError, RunFailedError, UsageError, step, workflow
+from fluxo import Cancelled, Retry, RunCancelledError, RunFailedError, step, workflow
 from fluxo.model.events import CancelRequested, RunCancelled, StepCompleted
 from tests.e2e.places import Facts, Place
 
@@ -269,24 +269,6 @@ def test_a_cancellation_during_an_inline_step_arrives_at_the_next_wait(place: Pl
         assert len([event for event in handle.history() if isinstance(event, StepCompleted)]) == 1
 
 
-def test_a_run_that_no_worker_has_begun_is_cancelled_at_once(place: Place) -> None:
-    ran: list[int] = []
-
-    @workflow
-    def never() -> None:
-        ran.append(1)
-
-    with place.engine(worker=False) as client:
-        handle = client.start(never)
-        assert handle.cancel()
-        assert handle.status() == "cancelled"
-        with pytest.raises(RunCancelledError):
-            handle.result(timeout=10)
-    with place.engine() as engine:
-        assert engine.recover() == 0
-    assert ran == []
-
-
 def test_a_run_between_two_attempts_is_cancelled_there(place: Place) -> None:
     @step(retry=Retry(initial=3600, maximum=3600))
     def flaky() -> None:
@@ -322,65 +304,6 @@ def test_cancelling_what_has_ended_changes_nothing(place: Place) -> None:
         assert not handle.cancel(force=True)
         assert not engine.cancel(handle.id)
         assert handle.history() == before
-
-
-@both(carry_on, carry_on_later)
-def test_force_ends_a_run_without_asking_it(place: Place, flow: Any) -> None:
-    with place.engine() as engine:
-        handle = engine.start(flow)
-        place.until(lambda: handle.status() == "waiting")
-        assert handle.cancel(force=True)
-        with pytest.raises(RunCancelledError):
-            handle.result(timeout=10)
-        ended = handle.history()[-1]
-        assert isinstance(ended, RunCancelled)
-        assert ended.forced
-        assert not [event for event in handle.history() if isinstance(event, StepCompleted)]
-
-
-def test_what_a_run_does_after_it_was_ended_by_force_is_refused(place: Place) -> None:
-    started, may_end, ended = threading.Event(), threading.Event(), threading.Event()
-
-    @step
-    def slow() -> None:
-        started.set()
-        may_end.wait(10)
-        ended.set()
-
-    @workflow
-    def works() -> str:
-        slow()
-        return "too late"
-
-    with place.engine() as engine:
-        handle = engine.start(works)
-        assert started.wait(10)
-        assert handle.cancel(force=True)
-        before = handle.history()
-        may_end.set()
-        assert ended.wait(10)
-        place.until(lambda: engine.stats().active == 0)
-        assert handle.history() == before
-        assert handle.status() == "cancelled"
-
-
-def test_a_blocked_run_is_cancelled_at_once(place: Place) -> None:
-    with place.engine() as engine:
-        handle = engine.start(wait_for_go)
-        handle.signal("go", 7)
-        place.until(lambda: handle.status() == "blocked")
-        assert handle.cancel()
-        assert handle.status() == "cancelled"
-        with pytest.raises(RunCancelledError):
-            handle.result(timeout=10)
-
-
-def test_a_cancelled_run_cannot_be_resumed(place: Place) -> None:
-    with place.engine() as engine:
-        handle = engine.start(wait_for_go)
-        handle.cancel(force=True)
-        with pytest.raises(UsageError, match="is cancelled: only failed and blocked runs can be resumed"):
-            handle.resume()
 
 
 def test_an_error_raised_while_cleaning_up_fails_the_run(place: Place) -> None:

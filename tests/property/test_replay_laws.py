@@ -1,207 +1,35 @@
 """
 The laws of replay, for programs nobody wrote.
 
-Owns: random programs of steps, failures, retries, timers, races, signals and branches, rendered as a sync and as an
-async workflow, and what must hold for each: every prefix of the history goes on to the same result and the same
-commands, runs nothing again that was recorded, and the whole history replays to the very order that was observed.
-Must not know how replay works.
+Owns: what must hold for each: every prefix of its history goes on to the same result and the same commands, runs
+nothing again that was recorded, and the whole history replays to the very order that was observed; so it does after
+crashes, cancellations and resumed failures. Must not know how replay works.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
-from contextlib import suppress
-from typing import Any, TypeAlias
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-import fluxo
-from fluxo import Retry, SignalTimeoutError, step, workflow
-from fluxo.model.events import CommandEvent, Event, RunReopened, StepRetried
-from tests.replaying import Recording, body_ran, record
-
-Node: TypeAlias = list[Any]
-"""A program: the kind of a node, then what it needs."""
-
-HOUR_S = 3600.0
-FOR_EVER_S = 1e9
-LEAP_S = 2 * HOUR_S
-"""Passes at every look at the clock: timers of up to an hour are due at once, those for ever are not."""
-
-
-@step(name="laws.echo")
-def echo(value: int) -> int:
-    body_ran()
-    return value
-
-
-@step(name="laws.echo_async")
-async def echo_async(value: int) -> int:
-    body_ran()
-    for _ in range(value % 3):
-        await asyncio.sleep(0)
-    return value
-
-
-@step(name="laws.refuse")
-def refuse(value: int) -> None:
-    body_ran()
-    raise ValueError(f"no {value}")
-
-
-@step(name="laws.flaky", retry=Retry(max_attempts=3, initial=60))
-def flaky(value: int) -> int:
-    if fluxo.info().attempt <= value % 3:
-        raise ConnectionError("not yet")
-    body_ran()
-    return value
-
-
-@step(name="laws.never")
-async def never() -> None:
-    await asyncio.Event().wait()
-
-
-@workflow(name="laws.sync")
-def sync_program(program: Node) -> list[Any]:
-    observed: list[Any] = []
-    return [play(program, observed), observed]
-
-
-@workflow(name="laws.async")
-async def async_program(program: Node) -> list[Any]:
-    observed: list[Any] = []
-    return [await play_async(program, observed), observed]
-
-
-LEAVES: dict[str, Any] = {"step": echo, "fail": refuse, "flaky": flaky}
-
-
-def play(node: Node, observed: list[Any]) -> Any:
-    """Carry out a node in a sync workflow; note each outcome when it is seen."""
-    kind, what = node
-    result: Any = what
-    if kind in LEAVES:
-        try:
-            result = LEAVES[kind](what)
-        except ValueError as error:
-            result = str(error)
-    elif kind == "sequence":
-        return [play(child, observed) for child in what]
-    elif kind == "parallel":
-        futures = [LEAVES[leaf].submit(value) for leaf, value in what]
-        observed += [futures.index(future) for future in fluxo.as_completed(futures)]
-        return [str(one) if isinstance(one, ValueError) else one for one in settled(futures)]
-    elif kind == "sleep":
-        fluxo.sleep(what)
-    elif kind == "late":
-        try:
-            fluxo.wait_signal("never", timeout=what)
-        except SignalTimeoutError:
-            result = "late"
-    elif kind == "signal":
-        result = fluxo.wait_signal("s", int)
-    elif kind == "chance":
-        result = [fluxo.random().random(), str(fluxo.uuid4())]
-    observed.append(result)
-    return result
-
-
-def settled(futures: list[Any]) -> list[Any]:
-    return fluxo.gather(*futures, return_exceptions=True)
-
-
-async def play_async(node: Node, observed: list[Any]) -> Any:
-    """Carry out a node in an async workflow; note each outcome when it is seen."""
-    kind, what = node
-    result: Any = what
-    if kind in LEAVES:
-        leaf = echo_async if kind == "step" and what % 2 else LEAVES[kind].aio
-        try:
-            result = await leaf(what)
-        except ValueError as error:
-            result = str(error)
-    elif kind == "sequence":
-        return [await play_async(child, observed) for child in what]
-    elif kind in ("parallel", "branches"):
-        return list(await asyncio.gather(*(play_async(child, observed) for child in what)))
-    elif kind == "sleep":
-        await asyncio.sleep(what)
-    elif kind == "late":
-        with suppress(TimeoutError):
-            async with asyncio.timeout(what):
-                await never()
-        result = "late"
-    elif kind == "in time":
-        async with asyncio.timeout(FOR_EVER_S):
-            return await play_async(what, observed)
-    elif kind == "aborted":
-        result = await abort(what, observed)
-    elif kind == "signal":
-        result = await fluxo.aio.wait_signal("s", int)
-    elif kind == "chance":
-        result = [fluxo.random().random(), str(fluxo.uuid4())]
-    observed.append(result)
-    return result
-
-
-async def abort(children: list[Node], observed: list[Any]) -> str:
-    """Children under a group that fails at once; each notes that it was stopped."""
-
-    async def child(number: int, node: Node) -> None:
-        try:
-            await asyncio.sleep(FOR_EVER_S)
-            await play_async(node, observed)
-        finally:
-            observed.append(f"stopped {number}")
-            await echo_async(number)
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            for number, node in enumerate(children):
-                group.create_task(child(number, node))
-            group.create_task(fail_now())
-    except* ValueError:
-        pass
-    return "aborted"
-
-
-async def fail_now() -> None:
-    raise ValueError("now")
-
-
-values = st.integers(0, 9)
-leaf = st.tuples(st.sampled_from(sorted(LEAVES)), values).map(list)
-timed = st.tuples(st.sampled_from(["sleep", "late"]), st.sampled_from([0, 0.5, 60, HOUR_S])).map(list)
-signal = st.just(["signal", None])
-chance = st.just(["chance", None])
-parallel = st.tuples(st.just("parallel"), st.lists(leaf, min_size=1, max_size=4)).map(list)
-
-
-def several(kind: str) -> Callable[[st.SearchStrategy[Node]], st.SearchStrategy[Node]]:
-    return lambda children: st.tuples(st.just(kind), st.lists(children, min_size=1, max_size=4)).map(list)
-
-
-def within_time(children: st.SearchStrategy[Node]) -> st.SearchStrategy[Node]:
-    return st.tuples(st.just("in time"), children).map(list)
-
-
-plain = st.recursive(leaf | timed | signal | parallel, several("sequence"), max_leaves=8)
-"""Programs for both colours."""
-
-tangled = st.recursive(
-    leaf | timed | chance,
-    lambda children: (
-        several("sequence")(children)
-        | several("branches")(children)
-        | several("aborted")(children)
-        | within_time(children)
-    ),
-    max_leaves=8,
+from fluxo import Engine, MemoryStore
+from fluxo.model.events import CancelRequested, CommandEvent, Event, RunReopened, StepRetried
+from tests.property.programs import (
+    LEAP_S,
+    Node,
+    async_program,
+    cancellable,
+    cancellable_async,
+    failing,
+    failing_tangled,
+    plain,
+    sync_program,
+    tangled,
+    unprompted,
+    world,
 )
-"""Programs that only tasks can carry out."""
+from tests.replaying import RUN_ID, LeapingClock, Recording, outcome_of, record
 
 
 def signals_of(program: Node) -> list[tuple[str, int]]:
@@ -247,6 +75,65 @@ def test_a_program_gives_the_same_result_in_both_colours_and_from_every_prefix(p
         assert_laws(recording)
 
 
+@given(tangled, st.lists(st.floats(0, 1, exclude_max=True), min_size=2, max_size=5))
+def test_a_run_that_crashes_again_and_again_ends_as_if_it_never_had(program: Node, cuts: list[float]) -> None:
+    undisturbed = record(async_program, program, leap_s=LEAP_S)
+    recording, survived = undisturbed, 1
+    for cut in cuts:
+        survived += int(cut * (len(recording.history) - survived))
+        replay = recording.go_on(survived)
+        assert not recording.keys(survived) & set(replay.executed)
+        assert replay.history[:survived] == recording.history[:survived]
+        recording = replay.recording
+    assert recording.outcome[1][0] == undisturbed.outcome[1][0]
+    assert commands(recording.history) == commands(undisturbed.history)
+
+
+@given(
+    st.one_of(st.tuples(st.just(cancellable), unprompted), st.tuples(st.just(cancellable_async), tangled)), st.data()
+)
+def test_a_run_cancelled_at_any_point_ends_alike_from_there_on(chosen: tuple[Any, Node], data: st.DataObject) -> None:
+    definition, program = chosen
+    undisturbed = record(definition, program, leap_s=LEAP_S)
+    n = data.draw(st.integers(1, len(undisturbed.history) - 1), "events before the cancellation")
+    cancelled = undisturbed.go_on(n, cancelled=True).recording
+    assert cancelled.outcome[0] in ("cancelled", "completed")
+    # Where it is cancelled may decide whether it is: a TaskGroup that is aborting anyway swallows a cancellation.
+    asked = [seq for seq, event in enumerate(cancelled.history, 1) if isinstance(event, CancelRequested)]
+    cancelled.assert_replays(range(asked[0] if asked else 1, len(cancelled.history)))
+
+
 @given(tangled)
 def test_tangled_tasks_give_the_same_result_from_every_prefix(program: Node) -> None:
     assert_laws(record(async_program, program, leap_s=LEAP_S))
+
+
+@given(st.one_of(st.tuples(st.just(sync_program), failing), st.tuples(st.just(async_program), failing_tangled)))
+def test_a_failed_run_that_is_resumed_ends_as_if_it_had_never_failed(chosen: tuple[Any, Node]) -> None:
+    definition, program = chosen
+    undisturbed = record(definition, program, leap_s=LEAP_S)
+    resumed = fail_and_resume(definition, program)
+    assert resumed.outcome[0] == "completed", resumed.outcome
+    assert resumed.outcome[1][0] == undisturbed.outcome[1][0]
+    reopened = [seq for seq, event in enumerate(resumed.history, 1) if isinstance(event, RunReopened)]
+    for n in range(reopened[0] if reopened else 1, len(resumed.history)):
+        replay = resumed.go_on(n)
+        assert replay.outcome[1][0] == undisturbed.outcome[1][0]
+        assert not resumed.keys(n) & set(replay.executed)
+
+
+def fail_and_resume(definition: Any, program: Node) -> Recording:
+    """Run a program while the world is broken, and resume it, if it failed, once it is not."""
+    clock = LeapingClock(LEAP_S)
+    store = MemoryStore(clock)
+    with Engine(store, clock=clock) as engine:
+        world["broken"] = True
+        try:
+            handle = engine.start(definition.options(id=RUN_ID), program)
+            outcome = outcome_of(handle)
+        finally:
+            world["broken"] = False
+        if outcome[0] == "failed":
+            handle.resume()
+            outcome = outcome_of(handle)
+    return Recording(store, RUN_ID, outcome, clock)
