@@ -13,7 +13,7 @@ from zlib import crc32
 
 from fluxo.codec.event import decode_event, fold, tag_of, verify
 from fluxo.errors import DecodeError, HistoryCorruptError
-from fluxo.model.events import SEMANTICS, Event, RunBlocked, RunClaimed, RunFailed, RunReopened, RunStarted
+from fluxo.model.events import SEMANTICS, Event, RunBlocked, RunClaimed, RunFailed, RunReopened, RunStarted, StepFailed
 
 __all__ = ["History"]
 
@@ -144,8 +144,9 @@ class History:
         """
         The events a `resume` of this failed or blocked run must void.
 
-        The terminal event; what caused it, a failed step or the end of the run's own time; and what was issued only
-        because that was delivered. Results of steps issued before it stay, and so does any other cancellation.
+        The terminal event; what caused it, a failed step or the end of the run's own time; what was issued only
+        because that was delivered; and failures that the workflow had not met by then, of which nothing came.
+        Results of steps issued before stay, and so does any other cancellation.
         """
         if isinstance(self.last, RunBlocked):
             return (self.tail_seq,)
@@ -157,6 +158,7 @@ class History:
             event = self._decode(seq, body)
             # Bookkeeping without an ordinal (a park) describes waits that may no longer exist.
             after = seq > failed.cause_seq > 0 and getattr(event, "ordinal", failed.cause_issued) >= failed.cause_issued
-            if after or seq == failed.cause_seq:
+            unmet = isinstance(event, StepFailed) and failed.cause_seq > 0 and seq not in failed.handled
+            if after or unmet or seq == failed.cause_seq:
                 voided.add(seq)
         return tuple(sorted(voided))

@@ -9,7 +9,7 @@ the numbered rules in `fluxo.replay`; detection in DESIGN §1.9.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Final, NamedTuple, cast
 
 from fluxo.codec.event import decode_event
 from fluxo.errors import DecodeError, FluxoError, FluxoInternalError, HistoryCorruptError, Suspend
@@ -19,7 +19,25 @@ from fluxo.replay.divergence import differing, diverged, row_of_command, row_of_
 from fluxo.replay.history import History
 from fluxo.replay.operations import EFFECTS, KINDS, Effect
 
-__all__ = ["Machine"]
+__all__ = ["NO_CAUSE", "Cause", "Machine"]
+
+
+class Cause(NamedTuple):
+    """
+    What made a run fail.
+
+    Attributes:
+        seq: The event it came with; 0 for an error of the workflow's own.
+        issued: How many commands the run had issued when the workflow met it.
+        handled: The failed steps whose errors the workflow had met before.
+    """
+
+    seq: int
+    issued: int
+    handled: tuple[int, ...]
+
+
+NO_CAUSE: Final = Cause(0, 0, ())
 
 
 class Machine:
@@ -34,7 +52,7 @@ class Machine:
         blocked: Why this activation must stop: set before `Suspend` goes through user code, which might
             swallow an ordinary exception.
         on_cancel: Called when a cancellation is delivered.
-        cancelled_at: Its seq, and the number of commands issued by then.
+        cancelled_at: That cancellation as a cause.
     """
 
     def __init__(self, history: History) -> None:
@@ -50,7 +68,7 @@ class Machine:
         self.blocked: FluxoError | None = None
         self.on_cancel: Callable[[], object] | None = None
         self.cancel: CancelRequested | None = None
-        self.cancelled_at = (0, 0)
+        self.cancelled_at = NO_CAUSE
         self.taken: set[int] = set()
         self._bodies = history.bodies
         self._seqs = history.seqs
@@ -142,7 +160,7 @@ class Machine:
         elif isinstance(event, RunWaiting):
             self._check_waits(event, seq)
         elif isinstance(event, CancelRequested):
-            self.cancel, self.cancelled_at = event, (seq, self.issued)
+            self.cancel, self.cancelled_at = event, Cause(seq, self.issued, self._handled(len(self.failures)))
             self._take(event.inbox_n)
             if self.on_cancel is not None:
                 self.on_cancel()
@@ -181,22 +199,35 @@ class Machine:
         if not any(known is error for known, _, _ in self.failures):
             self.failures.append((error, seq, self.issued))
 
-    def cause_of(self, error: BaseException) -> tuple[int, int]:
-        """(seq of the StepFailed event that `error` came from, commands issued by then); (0, 0) if none."""
-        seen: set[int] = set()
-        stack: list[BaseException | None] = [error]
-        while stack:
-            one = stack.pop()
+    def cause_of(self, error: BaseException) -> Cause:
+        """The failed step that `error` came from; of the members of a group, the one the workflow met first."""
+        index = self._met(error, set())
+        if index is None:
+            return NO_CAUSE
+        _, seq, issued = self.failures[index]
+        return Cause(seq, issued, self._handled(index))
+
+    def _met(self, error: BaseException, seen: set[int]) -> int | None:
+        """Place among the failures of the one that this error is, holds, was raised from or came upon."""
+        pending: list[BaseException | None] = [error]
+        while pending:
+            one = pending.pop()
             if one is None or id(one) in seen:
                 continue
             seen.add(id(one))
-            for known, seq, issued in self.failures:
+            for place, (known, _, _) in enumerate(self.failures):
                 if known is one:
-                    return seq, issued
+                    return place
             if isinstance(one, BaseExceptionGroup):
-                stack.extend(reversed(cast("BaseExceptionGroup[BaseException]", one).exceptions))
-            stack += [one.__context__, one.__cause__]
-        return 0, 0
+                members = cast("BaseExceptionGroup[BaseException]", one).exceptions
+                met = [self._met(member, seen) for member in members]
+                if any(place is not None for place in met):
+                    return min(place for place in met if place is not None)
+            pending += [one.__context__, one.__cause__]
+        return None
+
+    def _handled(self, count: int) -> tuple[int, ...]:
+        return tuple(seq for _, seq, _ in self.failures[:count])
 
     def stop(self, reason: FluxoError) -> Suspend:
         """Mark this activation as stopped; the returned exception carries the news through user code."""

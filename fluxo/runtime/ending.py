@@ -61,10 +61,10 @@ def ending(run: Activation, value: Any, error: BaseException | None) -> tuple[Ev
         if machine.cancel is None or machine.cancel.reason != "timeout":
             return RunCancelled(at_us, False), run.projection(RunStatus.CANCELLED, owned=False)
         error = RunTimeoutError(run.run_id, (machine.started.timeout_us or 0) / 1_000_000)
-        cause_seq, cause_issued = machine.cancelled_at
+        cause = machine.cancelled_at
     else:
-        cause_seq, cause_issued = machine.cause_of(error)
-    failed = RunFailed(at_us, machine.issued, failure_of(error, definition.where), cause_seq, cause_issued)
+        cause = machine.cause_of(error)
+    failed = RunFailed(at_us, machine.issued, failure_of(error, definition.where), *cause)
     return failed, run.projection(RunStatus.FAILED, owned=False)
 
 

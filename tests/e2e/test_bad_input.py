@@ -17,7 +17,6 @@ from typing import Any
 
 import pytest
 
-import fluxo
 from fluxo import (
     ConfigurationError,
     EncodeError,
@@ -49,13 +48,6 @@ def order(item: str, pieces: int, price: Decimal = Decimal(1)) -> int:
 @workflow
 async def order_later(item: str, pieces: int, price: Decimal = Decimal(1)) -> int:
     return await weigh.aio(pieces)
-
-
-@workflow
-def waits() -> Any:
-    first = weigh(1)
-    fluxo.wait_signal("go")
-    return first + weigh(2)
 
 
 BOTH = pytest.mark.parametrize("flow", [order, order_later], ids=["sync", "async"])

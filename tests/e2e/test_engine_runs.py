@@ -1,7 +1,7 @@
 """
-Starting runs and finding them again.
+Starting runs and asking for them again.
 
-Owns: run, start, get, list, handles, ids. Must not know how a run is advanced.
+Owns: run, start, get, handles, ids, inputs. Must not know how a run is advanced.
 """
 
 from __future__ import annotations

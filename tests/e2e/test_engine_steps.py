@@ -1,7 +1,7 @@
 """
-Steps: retries, timeouts, errors and what their bodies see.
+Steps: what goes in, what comes out, what their bodies see.
 
-Owns: the life of an attempt. Must not know the arithmetic of delays (`tests/unit/authoring/test_retry.py`).
+Owns: values, errors and resources of steps. Must not know how often they are tried (`test_engine_attempts.py`).
 """
 
 from __future__ import annotations

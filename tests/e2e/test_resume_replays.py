@@ -169,3 +169,37 @@ def test_siblings_stay_handlers_go_and_what_is_left_replays(place: Place, flow: 
     assert len(executed) == before + 2
     assert len(kept) >= 5
     recording.assert_replays(range(reopened_at(recording), len(recording.history)))
+
+
+@workflow(name="resume.several")
+def several() -> list[str]:
+    try:
+        fragile("first")
+    except ConnectionError:
+        note("went without it")
+    return fragile.map("abcd")
+
+
+@workflow(name="resume.several_async")
+async def several_async() -> list[str]:
+    try:
+        await fragile.aio("first")
+    except ConnectionError:
+        await note.aio("went without it")
+    return await fragile.aio.map("abcd")
+
+
+@pytest.mark.parametrize("flow", [several, several_async], ids=["sync", "async"])
+def test_one_resume_runs_all_failed_siblings_again_but_no_failure_that_was_handled(
+    place: Place, flow: fluxo.Workflow[[], list[str]]
+) -> None:
+    with place.engine() as engine:
+        handle = engine.start(flow.options(id="several"))
+        assert outcome_of(handle)[:2] == ("failed", "ConnectionError")
+        before = len(executed)
+        mend_it()
+        handle.resume()
+        recording = resumed(handle, place)
+    assert recording.outcome == ("completed", ["a", "b", "c", "d"])
+    assert "several/1/main/0" not in executed[before:]
+    recording.assert_replays(range(reopened_at(recording), len(recording.history)))

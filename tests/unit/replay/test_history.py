@@ -44,8 +44,8 @@ def claim(*, unclean: bool = False) -> RunClaimed:
     return RunClaimed(2_500, "worker", unclean)
 
 
-def run_failed(cause_seq: int, cause_issued: int) -> RunFailed:
-    return RunFailed(9_000, cause_issued, FAILURE, cause_seq, cause_issued)
+def run_failed(cause_seq: int, cause_issued: int, handled: tuple[int, ...] = ()) -> RunFailed:
+    return RunFailed(9_000, cause_issued, FAILURE, cause_seq, cause_issued, handled)
 
 
 def signal(position: int, inbox_n: int) -> SignalReceived:
@@ -210,6 +210,18 @@ class TestWhatAResumeVoids:
         events: list[Event] = [completed(0, scope="0", ordinal=0), failed(0, scope="1", ordinal=1)]
         events += [completed(0, scope="2", ordinal=2), completed(0, scope="3", ordinal=3)]
         assert history_of(*events, run_failed(3, 4)).voided_by_resume() == (3, 6)
+
+    def test_failures_that_the_workflow_had_not_met_are_voided_with_the_cause(self) -> None:
+        """Nothing came of them; kept, they would fail the resumed run one after the other."""
+        events: list[Event] = [failed(0), completed(1), failed(2), failed(3)]
+        assert history_of(*events, run_failed(4, 4)).voided_by_resume() == (2, 4, 5, 6)
+
+    def test_failures_that_the_workflow_had_handled_are_kept(self) -> None:
+        events: list[Event] = [failed(0), completed(1), failed(2)]
+        assert history_of(*events, run_failed(4, 3, handled=(2,))).voided_by_resume() == (4, 5)
+
+    def test_of_a_run_that_failed_by_itself_no_failure_is_voided(self) -> None:
+        assert history_of(failed(0), run_failed(0, 0)).voided_by_resume() == (3,)
 
     def test_what_the_handler_of_the_error_did_is_voided(self) -> None:
         events: list[Event] = [failed(0), completed(1), signal(2, 1), fired(3)]

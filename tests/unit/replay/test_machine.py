@@ -22,7 +22,7 @@ from fluxo.model.events import (
 from fluxo.model.failure import Failure
 from fluxo.replay.command import CommandScope
 from fluxo.replay.history import History
-from fluxo.replay.machine import Machine
+from fluxo.replay.machine import NO_CAUSE, Cause, Machine
 from tests.unit.replay.handmade import (
     ARGS,
     RUN_ID,
@@ -171,7 +171,7 @@ class TestDelivery:
         assert told == []
         machine.deliver_next()
         assert told == [2]
-        assert machine.cancelled_at == (3, 2)
+        assert machine.cancelled_at == Cause(3, 2, ())
         assert machine.taken == {3}
 
     def test_a_message_that_the_history_took_is_known_as_taken(self) -> None:
@@ -223,14 +223,21 @@ class TestCauses:
     def test_the_error_itself(self) -> None:
         machine, error = machine_of(), ValueError("no")
         machine.raised(error, 5)
-        assert machine.cause_of(error) == (5, 0)
+        assert machine.cause_of(error) == Cause(5, 0, ())
 
     def test_the_first_time_the_workflow_saw_it_counts(self) -> None:
         machine, error = machine_of(), ValueError("no")
         machine.raised(error, 5)
         issue_step(machine)
         machine.raised(error, 5)
-        assert machine.cause_of(error) == (5, 0)
+        assert machine.cause_of(error) == Cause(5, 0, ())
+
+    def test_failures_the_workflow_met_before_are_named_and_those_met_later_are_not(self) -> None:
+        machine, first, second, third = machine_of(), ValueError("1"), ValueError("2"), ValueError("3")
+        machine.raised(first, 7)
+        machine.raised(second, 5)
+        machine.raised(third, 6)
+        assert machine.cause_of(second) == Cause(5, 0, (7,))
 
     def test_an_error_raised_from_it_or_while_handling_it(self) -> None:
         machine, error = machine_of(), ValueError("no")
@@ -238,20 +245,21 @@ class TestCauses:
         outer, later = RuntimeError("outer"), RuntimeError("later")
         outer.__cause__ = error
         later.__context__ = outer
-        assert machine.cause_of(later) == (5, 0)
+        assert machine.cause_of(later) == Cause(5, 0, ())
 
-    def test_the_first_member_of_a_group(self) -> None:
+    def test_the_member_of_a_group_that_the_workflow_met_first(self) -> None:
         machine, first, second = machine_of(), ValueError("1"), ValueError("2")
         machine.raised(second, 6)
         machine.raised(first, 5)
-        assert machine.cause_of(ExceptionGroup("both", [first, second])) == (5, 0)
+        inner = ExceptionGroup("inner", [ValueError("own"), second])
+        assert machine.cause_of(ExceptionGroup("both", [first, inner])) == Cause(6, 0, ())
 
     def test_an_error_of_the_workflows_own_has_no_cause(self) -> None:
         machine = machine_of()
         machine.raised(ValueError("handled"), 5)
-        assert machine.cause_of(ValueError("no")) == (0, 0)
+        assert machine.cause_of(ValueError("no")) == NO_CAUSE
 
     def test_a_chain_that_bites_its_tail_ends(self) -> None:
         one, other = ValueError("1"), ValueError("2")
         one.__context__, other.__context__ = other, one
-        assert machine_of().cause_of(one) == (0, 0)
+        assert machine_of().cause_of(one) == NO_CAUSE
