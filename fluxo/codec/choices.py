@@ -19,6 +19,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from fluxo.codec.checks import check_union
+from fluxo.codec.containers import Tagged
 from fluxo.codec.scalars import PLAIN
 from fluxo.codec.shape import (
     ANY_KIND,
@@ -158,8 +159,8 @@ class Choice(Shape):
     def members(self) -> dict[str, Shape]:
         """By label, in an order that does not depend on how the annotation was spelled."""
         parts: list[Shape] = []
-        for part in sorted(_flat(self.parts), key=lambda part: part.label):
-            # An alias or a new type may bring in one member twice.
+        for part in sorted(_flat(self.parts), key=lambda part: (part.label, isinstance(part, Tagged))):
+            # An alias, a new type or an abstract collection may bring in one member twice; the untagged one stays.
             if not any(part.label == other.label and _classes(part) == _classes(other) for other in parts):
                 parts.append(part)
         times = Counter(part.label for part in parts)
@@ -298,7 +299,7 @@ def _flat(parts: tuple[Shape, ...]) -> list[Shape]:
 
 def _classes(shape: Shape) -> list[frozenset[type] | None]:
     """All classes inside, in order: with the label, they say what a shape is."""
-    return [part.roots for part in reachable(shape)]
+    return [part.roots for part in reachable(shape.inner if isinstance(shape, Tagged) else shape)]
 
 
 def _conflict(first: frozenset[str], second: frozenset[str]) -> bool:

@@ -99,6 +99,9 @@ class Colour(Enum):
         (Optional[Union[Card, int]], 5),  # noqa: UP045, UP007 - as users still write it
         (set[int] | set[Cents] | list[int], {1}),
         (list[Cents] | list[Annotated[int, "x"]], [1]),
+        (Iterable[int] | dict[int, Any], {1: "a"}),
+        (dict[int, Any] | Iterable[int], {1: "a"}),
+        (Sequence[int] | bytes, b"ab"),
         (Card | Any, Card("1")),
         (Card | Any, (1, 2)),
         (float | Any, 5),
