@@ -88,48 +88,71 @@ class Committer:
         return answer(request)
 
     def enqueue(self, request: Request) -> None:
-        """Queue a request of an event loop; its tick ends with `flush`."""
+        """Queue a request of an event loop; its tick ends with `flush_tick`."""
         self._queue.append(request)
 
+    def flush_tick(self) -> None:
+        """
+        Commit what an event loop's tick has queued; if another thread is at it, that one takes it along.
+
+        What the answers queue in turn is the next tick's: otherwise runs that answers step on the spot would go round
+        in here while those that need the loop itself stand still, and each commit would carry a part of them only.
+        """
+        due = len(self._queue)
+        while due > 0 and self._queue and self._leader.acquire(False):
+            due -= self._commit_batch()
+        if self._queue:
+            self._wake_follower()
+
     def flush(self) -> None:
-        """Commit what is queued, unless another thread is at it; then it will take these requests along."""
+        """Commit until nothing is queued, unless another thread is at it; then it will take these requests along."""
         while self._queue and self._leader.acquire(False):
-            try:
-                self._commit_batch()
-            finally:
-                self._leader.release()
+            self._commit_batch()
 
     def _follow(self, request: Request) -> None:
         """Lead once if nobody does, else wait; a woken follower without an outcome is the next leader."""
         while request.outcome is None:
             if self._leader.acquire(False):
                 try:
-                    while request.outcome is None and self._queue:
-                        self._commit_batch()
+                    self._commit_batch()
                 finally:
-                    self._leader.release()
-                    if self._queue:
+                    if request.outcome is None and not self._queue:
+                        request.outcome = Unknown("the commit was interrupted")
+                    elif self._queue and request.outcome is not None:
                         self._hand_over()
-                if request.outcome is None:
-                    request.outcome = Unknown("the commit was interrupted")
             elif not request.gate.acquire(True, COMMIT_WAIT_S) and request.outcome is None:
                 request.outcome = Unknown(f"no answer from the committing thread within {COMMIT_WAIT_S:g} s")
 
     def _hand_over(self) -> None:
         """Wake the first waiting thread to lead; lead oneself when only loops are waiting."""
+        if not self._wake_follower():
+            self.flush()
+
+    def _wake_follower(self) -> bool:
+        """Wake the first thread that waits in the queue, if one does."""
         for request in tuple(self._queue):
             if request.gate is not None:
                 _release(request.gate)
-                return
-        self.flush()
+                return True
+        return False
 
-    def _commit_batch(self) -> None:
+    def _commit_batch(self) -> int:
+        """
+        Commit what is queued, up to COMMIT_EVENTS_MAX; the number of requests.
+
+        The caller holds leadership. It ends with the write, before anyone is answered: the next batch can be on its
+        way to the disk while this one's runs go on.
+        """
         queue, batch, events = self._queue, list[Request](), 0
         try:
-            while queue and events < COMMIT_EVENTS_MAX:
-                batch.append(queue.popleft())
-                events += len(batch[-1].append.events)
-            self._write(batch)
+            try:
+                while queue and events < COMMIT_EVENTS_MAX:
+                    batch.append(queue.popleft())
+                    events += len(batch[-1].append.events)
+                if batch:
+                    self._write(batch)
+            finally:
+                self._leader.release()
         finally:
             # Also when an exception of this thread's own (KeyboardInterrupt) broke in: nobody may wait for ever.
             for request in batch:
@@ -139,6 +162,7 @@ class Committer:
                     _release(request.gate)
                 elif request.done is not None:
                     request.done(request)
+        return len(batch)
 
     def _write(self, batch: list[Request]) -> None:
         self.commits += 1

@@ -91,19 +91,24 @@ class Host:
 
     def _flush(self) -> None:
         self._scheduled = False
+        committer = self.core.committer
         if self._commit_s > COMMIT_INLINE_S:
-            self.core.step_threads.submit(self._timed_flush)
+            self.core.step_threads.submit(self._flush_in_thread)
             return
         self._flushing = True
         try:
-            self._timed_flush()
+            committer.flush_tick()
         finally:
             self._flushing = False
+        self._average(committer.write_s)
 
-    def _timed_flush(self) -> None:
+    def _flush_in_thread(self) -> None:
         committer = self.core.committer
         committer.flush()
-        self._commit_s += (committer.write_s - self._commit_s) / 16
+        self._average(committer.write_s)
+
+    def _average(self, write_s: float) -> None:
+        self._commit_s += (write_s - self._commit_s) / 16
 
     def _done(self, request: Request) -> None:
         # Outside of our own flush this thread may be inside a task, where no other run may be resumed.
