@@ -154,10 +154,11 @@ class ReplayLoop(asyncio.AbstractEventLoop):
         self._started_us = machine.started.at_us
         self.salt = machine.started.seed
 
-    def run_ready(self) -> None:
-        """Run callbacks until none is left."""
+    def run_ready(self, outer: asyncio.AbstractEventLoop | None = None) -> None:
+        """Run callbacks until none is left; `outer` is the host's loop, where it is not the running one."""
         ready, home = self.ready, self.home
-        outer = _get_running_loop()
+        if outer is None:
+            outer = _get_running_loop()
         try:
             while ready:
                 handle = ready.popleft()
@@ -171,6 +172,20 @@ class ReplayLoop(asyncio.AbstractEventLoop):
                     self.in_main = False
                 else:
                     handle.context.run(handle.callback, *handle.args)
+        finally:
+            self.in_main = False
+            if self.entered:
+                self.leave(outer)
+
+    def step_main(self, wakeup: Callable[[Any], object], waited_for: Any, outer: asyncio.AbstractEventLoop) -> None:
+        """Wake the main task, in its context, as a callback that stood first in line would; then run what is ready."""
+        try:
+            self.enter()
+            self.in_main = True
+            wakeup(waited_for)
+            self.in_main = False
+            if self.ready:
+                self.run_ready(outer)
         finally:
             self.in_main = False
             if self.entered:

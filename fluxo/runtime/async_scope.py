@@ -74,10 +74,10 @@ class AsyncScope:
             if event is not None:
                 return self._run.decoded(step, event.result)
         elif scope is machine.root and self._is_lone(step):
-            value, waiter, begun = self._begin_alone(step, args, kwargs, body, site)
+            value, durable, begun = self._begin_alone(step, args, kwargs, body, site)
             if begun is None:
-                if waiter is not None:
-                    await waiter
+                if not durable:
+                    await self._run.lone
                 return value
             await self._completion(begun)
             return self._run.outcome(begun)
@@ -105,13 +105,13 @@ class AsyncScope:
 
     def _begin_alone(
         self, step: StepBase, args: tuple[Any, ...], kwargs: dict[str, Any], body: bytes | None, site: str
-    ) -> tuple[Any, RunFuture | None, Command | None]:
+    ) -> tuple[Any, bool, Command | None]:
         """
         The common case, without the machinery: the body begins here, in the driver's host task.
 
-        If it never suspends, its event is committed with no command and no attempt object: (value, what to await or
-        None, None). Takes the same numbers and writes the same event as the long way, which a body that suspends or
-        fails goes on with: (None, None, its command).
+        If it never suspends, its event is committed with no command and no attempt object: (value, whether it is
+        durable already, None). Takes the same numbers and writes the same event as the long way, which a body that
+        suspends or fails goes on with: (None, False, its command).
         """
         run, machine, root = self._run, self._machine, self._machine.root
         position, ordinal = root.position, machine.issued
@@ -140,20 +140,20 @@ class AsyncScope:
             else:
                 at_us = machine.now_us = run.journal.at_us()
                 event = StepCompleted(at_us, "", position, ordinal, step.name, site, body, 1, result)
-                waiter = None
+                durable = True
                 try:
-                    waiter = run.lone.record(event)
+                    durable = run.lone.record(event)
                 finally:
-                    if waiter is None:
+                    if durable:
                         self._loop.enter()
-                return value, waiter, None
+                return value, durable, None
         self._loop.enter()
         command = Command("", position, ordinal, "step", step.name, site, body)
         call = command.call = StepCall(step, args, kwargs)
         call.begun = Over(value, None) if begun is None else begun
         machine.adopt(command)
         machine.fresh.append(command)
-        return None, None, command
+        return None, False, command
 
     async def _completion(self, command: Command) -> None:
         future = command.waiter = self._loop.create_waiter()

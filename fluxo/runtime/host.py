@@ -76,15 +76,20 @@ class Host:
         waiter: asyncio.Future[Request] = self.loop.create_future()
 
         def answered(request: Request) -> None:
+            request.waiter = None  # it leads to the future, which now leads to the request
             if not waiter.done():
                 waiter.set_result(request)
 
-        self.commit_for(append, answered)
+        self.enqueue(Request(append, None, self.done, answered))
         return waiter
 
-    def commit_for(self, append: Append, answered: Callable[[Request], None]) -> None:
-        """`commit`, answered by a call on the loop that stands in no task: one callback serves a whole batch."""
-        self.core.committer.enqueue(Request(append, None, self._done, answered))
+    def enqueue(self, request: Request) -> None:
+        """
+        `commit` a request whose `done` is this host's: its `waiter` is called on the loop and stands in no task.
+
+        One callback of the loop serves a whole batch.
+        """
+        self.core.committer.enqueue(request)
         if not self._scheduled:
             self._scheduled = True
             self.loop.call_soon(self._flush)
@@ -110,7 +115,8 @@ class Host:
     def _average(self, write_s: float) -> None:
         self._commit_s += (write_s - self._commit_s) / 16
 
-    def _done(self, request: Request) -> None:
+    def done(self, request: Request) -> None:
+        """Answer a request; from any thread."""
         # Outside of our own flush this thread may be inside a task, where no other run may be resumed.
         if self._flushing and threading.get_ident() == self._thread:
             _resolve(request)
@@ -148,8 +154,7 @@ def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
 
 
 def _resolve(request: Request) -> None:
-    answered, request.waiter = request.waiter, None
-    answered(request)
+    request.waiter(request)
 
 
 async def in_thread(threads: Threads, call: Callable[[], T]) -> T:

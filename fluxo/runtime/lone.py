@@ -13,6 +13,8 @@ import asyncio
 
 # Documented as what extensions of asyncio are built on.
 from asyncio.tasks import _enter_task, _leave_task  # pyright: ignore[reportPrivateUsage]
+from collections.abc import Callable, Generator
+from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 from fluxo.errors import LeaseLostError, LimitExceededError, StoreUnavailableError
@@ -22,7 +24,6 @@ from fluxo.store import Append, Committed
 
 if TYPE_CHECKING:
     from fluxo.model.events import Event
-    from fluxo.replay.loop import RunFuture
     from fluxo.runtime.async_run import AsyncRun
 
 __all__ = ["LoneSteps"]
@@ -30,23 +31,30 @@ __all__ = ["LoneSteps"]
 
 class LoneSteps:
     """
-    The lone steps of one run.
+    The lone steps of one run, and what its workflow awaits while one of them is being committed.
+
+    It is awaited like a future, again and again: one object serves all of a run's steps, for only one is under way at a
+    time and nobody but the main task ever waits for it.
 
     Attributes:
-        pending: The append that the workflow waits for, and the future it waits on.
+        pending: The append that the workflow waits for.
     """
 
-    __slots__ = ("_ride", "_run", "_until_us", "pending")
+    __slots__ = ("_asyncio_future_blocking", "_request", "_ride", "_run", "_until_us", "_wakeup", "pending")
 
     def __init__(self, run: AsyncRun) -> None:
-        self.pending: tuple[Append, RunFuture] | None = None
+        self.pending: Append | None = None
         self._run = run
         self._until_us = run.journal.last_at_us + IN_PLACE_US_MAX
         self._ride: asyncio.Future[None] | None = None
+        self._request: Request | None = None
+        self._wakeup: Callable[[Any], object] | None = None
+        # The protocol by which asyncio's tasks wait for objects that are no futures of its own.
+        self._asyncio_future_blocking = False
 
-    def record(self, event: Event) -> RunFuture | None:
+    def record(self, event: Event) -> bool:
         """
-        Commit one event; what to await, or None when it is durable already.
+        Commit one event; False when the workflow must await this object until it is durable.
 
         Raises:
             Suspend: the run is someone else's by now, or its history is full.
@@ -59,14 +67,32 @@ class LoneSteps:
         if run.host.busy <= 1 and event.at_us < self._until_us:
             try:
                 if run.journal.settle(run.core.committer.commit(append)):
-                    return None
+                    return True
             except StoreUnavailableError:
                 pass  # the driver sends it again, with patience
             except LeaseLostError as lost:
                 raise run.machine.stop(lost) from None
-        future = run.loop.create_waiter()
-        self.pending = (append, future)
-        return future
+        self.pending = append
+        return False
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        self._asyncio_future_blocking = True
+        yield self
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """Asked by the task that waits."""
+        return self._run.loop
+
+    def add_done_callback(self, callback: Callable[[Any], object], *, context: Context) -> None:
+        """Called by the task that waits; the context is the driver's own, which it shares."""
+        self._wakeup = callback
+
+    def result(self) -> None:
+        """Asked by the task that has been woken."""
+
+    def cancel(self, msg: Any = None) -> bool:
+        """The commit is on its way and cannot be called back: the task is cancelled where it waits next."""
+        return False
 
     async def settle(self) -> None:
         """Called by the driver: carry out the pending append, and those that follow it in the same manner."""
@@ -75,22 +101,28 @@ class LoneSteps:
             await asyncio.sleep(0)  # others on the host's loop had to wait for a whole streak
         else:
             ride = self._ride = host.loop.create_future()
-            self._board()
-            await ride
-            self._ride = None
+            if self.pending is not None:
+                self._request = Request(self.pending, None, host.done, self._answered)
+                host.enqueue(self._request)
+            try:
+                await ride
+            finally:
+                self._ride = self._request = None
         if self.pending is not None:
-            append, future = self.pending
-            await self._run.send(append)
+            await self._run.send(self.pending)
             self.pending = None
-            if not future.done():
-                future.set_result(None)
+        wakeup, self._wakeup = self._wakeup, None
+        if wakeup is not None:
+            self._run.loop.call_soon(wakeup, self, context=self._run.home)
         self._until_us = self._run.journal.last_at_us + IN_PLACE_US_MAX
 
     def _board(self) -> bool:
         """Put the pending append into the next batch, if there is one."""
-        if self.pending is None:
+        request, append = self._request, self.pending
+        if append is None or request is None:
             return False
-        self._run.host.commit_for(self.pending[0], self._answered)
+        request.append, request.outcome = append, None
+        self._run.host.enqueue(request)
         return True
 
     def _answered(self, request: Request) -> None:
@@ -100,10 +132,10 @@ class LoneSteps:
         if ride is None or driver is None or ride.done():
             return
         try:
-            if isinstance(request.outcome, Committed) and self.pending is not None:
+            if type(request.outcome) is Committed:
                 run.journal.settle(request.outcome)
-                future, self.pending = self.pending[1], None
-                run.home.run(self._go_on, driver, future)
+                self.pending = None
+                run.home.run(self._go_on, driver)
                 if self._board():
                     return
         except BaseException as error:
@@ -111,12 +143,14 @@ class LoneSteps:
         else:
             ride.set_result(None)
 
-    def _go_on(self, driver: asyncio.Task[Any], future: RunFuture) -> None:
+    def _go_on(self, driver: asyncio.Task[Any]) -> None:
+        """Step the workflow's main task as its loop would, the host's task being the driver meanwhile."""
         run = self._run
-        _enter_task(run.host.loop, driver)
+        host_loop, loop = run.host.loop, run.loop
+        wakeup, self._wakeup = self._wakeup, None
+        _enter_task(host_loop, driver)
         try:
-            if not future.done():
-                future.set_result(None)
-            run.loop.run_ready()
+            if wakeup is not None:
+                loop.step_main(wakeup, self, host_loop)
         finally:
-            _leave_task(run.host.loop, driver)
+            _leave_task(host_loop, driver)
