@@ -30,7 +30,18 @@ T = TypeVar("T")
 _inherited: list[Database] = []
 """Kept from the collector, which would close them: SQLite must not be told anything about a parent's connections."""
 
+_forks = 0
+"""How many forks lie between the process that loaded this module and this one; asking the system costs a call each."""
+
 _DRIVER_ERRORS = (sqlite3.Error, OverflowError, UnicodeEncodeError)
+
+
+def _forked() -> None:
+    global _forks
+    _forks += 1
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 def retrying(attempt: Callable[[], T], busy_s: float = SQLITE_BUSY_S) -> T:
@@ -92,13 +103,13 @@ class Database:
         self._cursor = writer.cursor()
         self._writer = writer
         self._busy_s = busy_s
-        self._pid = os.getpid()
+        self._forks = _forks
         self._data_version = self._read_data_version()
 
     @property
     def is_inherited(self) -> bool:
         """Whether this process got the connections by a fork: they are its parent's, and must not even be closed."""
-        return os.getpid() != self._pid
+        return self._forks != _forks
 
     def write(self, work: Callable[[sqlite3.Cursor], T], unclear: Callable[[str], T] | None = None) -> T:
         """
