@@ -70,10 +70,9 @@ class AsyncEngine:
         host = node.host
         if host is not None and host.on_thread():
             # Alone, the commit is made in place, as a lone run's steps are.
-            alone = host.busy == 0
-            outcome = (
-                node.core.committer.commit(starting.append) if alone else answer(await host.commit(starting.append))
-            )
+            commit = node.core.committer.commit
+            append = starting.append
+            outcome = commit(append) if host.is_quiet(0) else answer(await host.commit(append))
         else:
             outcome = await call(node, node.core.committer.commit, starting.append)
         key = starting.created(outcome)

@@ -19,13 +19,13 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from contextvars import Context, copy_context
 from os.path import dirname, join
-from types import FrameType
-from typing import Any, NoReturn, TypeVarTuple, Unpack
+from typing import Any, TypeVarTuple, Unpack
 
 from fluxo.errors import Suspend, UsageError
 from fluxo.limits import DURATION_S_MAX, SWALLOWED_SUSPENSIONS_MAX
 from fluxo.replay.command import UNKNOWN_SITE, Command, CommandScope, call_site
 from fluxo.replay.machine import Machine
+from fluxo.replay.refusal import NO_ORDER, in_as_completed, refusal
 
 __all__ = ["ReplayLoop", "RunFuture", "RunTask"]
 
@@ -332,9 +332,9 @@ class ReplayLoop(asyncio.AbstractEventLoop):
         if self.closing:
             coro.close()
             self.refuse()
-        if _in_as_completed(sys._getframe(1)):  # pyright: ignore[reportPrivateUsage]
+        if in_as_completed(sys._getframe(1)):  # pyright: ignore[reportPrivateUsage]
             coro.close()
-            raise UsageError(_NO_ORDER)
+            raise UsageError(NO_ORDER)
         if len(self.tasks) > 64 and len(self.tasks) > 2 * self._pruned:
             self.tasks = [task for task in self.tasks if not task.done()]
             self._pruned = len(self.tasks)
@@ -361,37 +361,12 @@ class ReplayLoop(asyncio.AbstractEventLoop):
             _log.error("run %s: %s", self.machine.run_id, context.get("message"), exc_info=error)
 
 
-_NO_ORDER = (
-    "asyncio.as_completed puts coroutines into a set, whose order no replay repeats: make tasks of them first "
-    "(asyncio.create_task), or use fluxo.aio.as_completed with .submit(...)"
-)
-_NO_IO = (
-    "loop.{} is not for workflows: they use no threads, sockets, processes or real time themselves; "
-    "put the call into a @step and await it (or its .aio)"
-)
-_TASKS: Any = vars(asyncio.tasks)
-_NOT_USERS = (dirname(asyncio.__file__), join(dirname(dirname(__file__)), "authoring"))
-
-
-def _in_as_completed(frame: FrameType | None) -> bool:
-    """Whether it is asyncio.as_completed that creates a task: it takes its coroutines from a set."""
-    while frame is not None and frame.f_globals is _TASKS:
-        if frame.f_code.co_qualname in ("as_completed", "_AsCompletedIterator.__init__"):
-            return True
-        frame = frame.f_back
-    return False
-
-
-def _refusal(name: str) -> Callable[..., NoReturn]:
-    def refuse(*_: Any, **__: Any) -> NoReturn:
-        raise UsageError(_NO_IO.format(name))
-
-    return refuse
-
-
 for _name in vars(asyncio.AbstractEventLoop):
     if not _name.startswith("_") and _name not in vars(ReplayLoop):
-        setattr(ReplayLoop, _name, _refusal(_name))
+        setattr(ReplayLoop, _name, refusal(_name))
+
+
+_NOT_USERS = (dirname(asyncio.__file__), join(dirname(dirname(__file__)), "authoring"))
 
 
 def _context(given: Context | None) -> Context:

@@ -330,7 +330,7 @@ class AsyncRun(Activation):
         tries = 0
         while True:
             try:
-                outcome = core.committer.commit(append) if host.busy <= 1 else answer(await host.commit(append))
+                outcome = core.committer.commit(append) if host.is_quiet(1) else answer(await host.commit(append))
             except StoreUnavailableError as error:
                 tries += 1
                 if core.stopped.is_set():

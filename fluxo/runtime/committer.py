@@ -116,12 +116,17 @@ class Committer:
                 try:
                     self._commit_batch()
                 finally:
-                    if request.outcome is None and not self._queue:
-                        request.outcome = Unknown("the commit was interrupted")
-                    elif self._queue and request.outcome is not None:
-                        self._hand_over()
+                    self._step_down(request)
             elif not request.gate.acquire(True, COMMIT_WAIT_S) and request.outcome is None:
                 request.outcome = Unknown(f"no answer from the committing thread within {COMMIT_WAIT_S:g} s")
+
+    def _step_down(self, request: Request) -> None:
+        """A follower has led once, for its own request or for others before it: leave nobody without a leader."""
+        if request.outcome is not None:
+            if self._queue:
+                self._hand_over()
+        elif not self._queue:
+            request.outcome = Unknown("the commit was interrupted")
 
     def _hand_over(self) -> None:
         """Wake the first waiting thread to lead; lead oneself when only loops are waiting."""

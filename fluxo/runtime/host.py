@@ -33,20 +33,28 @@ class Host:
     One loop with the runs on it.
 
     Attributes:
-        busy: Runs on this loop that are not waiting; alone, a run commits in place without a future.
+        busy: Runs on this loop that are not waiting.
+        company: The last batch carried more than one append. Between two runs a crowd has moments in which one run
+            alone is busy; it must not commit for itself what the others would join a turn of the loop later.
     """
 
     def __init__(self, core: Core, loop: asyncio.AbstractEventLoop) -> None:
         self.core = core
         self.loop = loop
         self.busy = 0
+        self.company = False
         self.tasks: set[asyncio.Task[Any]] = set()
         self._thread = threading.get_ident()
         self._scheduled = False
         self._flushing = False
+        self._answering = False
         self._commit_s = 0.0
         self._answers: list[Request] = []
         self._lock = threading.Lock()
+
+    def is_quiet(self, busy: int) -> bool:
+        """Whether no more than `busy` runs are at it: then an append is committed in place, without a future."""
+        return self.busy <= busy and not self.company
 
     def on_thread(self) -> bool:
         """Whether the caller is on this loop's thread."""
@@ -92,7 +100,8 @@ class Host:
         self.core.committer.enqueue(request)
         if not self._scheduled:
             self._scheduled = True
-            self.loop.call_soon(self._flush)
+            if not self._answering:
+                self.loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         self._scheduled = False
@@ -100,16 +109,32 @@ class Host:
         if self._commit_s > COMMIT_INLINE_S:
             self.core.step_threads.submit(self._flush_in_thread)
             return
-        self._flushing = True
+        self._flushing = self._answering = True
+        appends = committer.appends
         try:
             committer.flush_tick()
         finally:
+            self.company = committer.appends > appends + 1
             self._flushing = False
+            self._answered()
         self._average(committer.write_s)
+
+    def _answered(self) -> None:
+        """
+        The next tick's commit stands in line behind the tasks that the answers have woken.
+
+        Otherwise what runs queue within their answers would be committed at once, and whoever needs the loop between
+        two appends would be a commit behind, always: each batch would carry a part of the crowd only.
+        """
+        self._answering = False
+        if self._scheduled:
+            self.loop.call_soon(self.loop.call_soon, self._flush)
 
     def _flush_in_thread(self) -> None:
         committer = self.core.committer
+        appends = committer.appends
         committer.flush()
+        self.company = committer.appends > appends + 1
         self._average(committer.write_s)
 
     def _average(self, write_s: float) -> None:
@@ -130,8 +155,13 @@ class Host:
     def _resolve_answers(self) -> None:
         with self._lock:
             answers, self._answers = self._answers, []
-        for request in answers:
-            _resolve(request)
+        self._answering = not self._scheduled
+        try:
+            for request in answers:
+                _resolve(request)
+        finally:
+            if self._answering:
+                self._answered()
 
     def run_step(self, run: Any, command: Any, attempt: int, context: contextvars.Context) -> Callable[[], None]:
         """Run an async step for a sync workflow; answers through ``run.settle`` and returns how to stop it."""

@@ -64,7 +64,7 @@ class LoneSteps:
             append = run.journal.stage_one(event)
         except LimitExceededError as problem:
             raise run.machine.stop(problem) from None
-        if run.host.busy <= 1 and event.at_us < self._until_us:
+        if run.host.is_quiet(1) and event.at_us < self._until_us:
             try:
                 if run.journal.settle(run.core.committer.commit(append)):
                     return True
@@ -97,7 +97,7 @@ class LoneSteps:
     async def settle(self) -> None:
         """Called by the driver: carry out the pending append, and those that follow it in the same manner."""
         host = self._run.host
-        if host.busy <= 1:
+        if host.is_quiet(1):
             await asyncio.sleep(0)  # others on the host's loop had to wait for a whole streak
         else:
             ride = self._ride = host.loop.create_future()
