@@ -20,7 +20,7 @@ import msgspec
 
 from fluxo.codec.payload import codec_for, too_large
 from fluxo.codec.shape import write
-from fluxo.errors import DecodeError, EncodeError, LimitExceededError, UsageError
+from fluxo.errors import DecodeError, EncodeError, UsageError
 from fluxo.limits import PAYLOAD_BYTES_MAX
 
 __all__ = ["ArgumentsCodec"]
@@ -86,11 +86,13 @@ class ArgumentsCodec:
         if not kwargs and self._exact.get(len(args)) == (*map(type, args),):
             try:
                 given = dict(zip(self._names, args))  # noqa: B905 - naming strict= costs as much as the pairs
-                return _bounded(write(given), where)
-            except (EncodeError, LimitExceededError):
-                raise
+                body = write(given)
             except Exception:
                 pass  # a lone surrogate, an endless integer: the long way names the parameter
+            else:
+                if len(body) > PAYLOAD_BYTES_MAX:
+                    raise too_large(where, len(body))
+                return body
         template = self._templates.get(len(args)) if not kwargs else None
         if template is None:
             return self._encode_bound(self._bound(args, kwargs, where), where)
@@ -134,9 +136,11 @@ class ArgumentsCodec:
             DecodeError: not a call of this function as it is now.
         """
         values = self._values(body, where)
-        missing = sorted(self._needed - values.keys())
-        if missing:
+        if not self._needed <= values.keys():
+            missing = sorted(self._needed - values.keys())
             raise DecodeError(where, f"the stored call has no value for the parameter {missing[0]!r}")
+        if len(values) <= self._positional and (*values,) == self._names[: len(values)]:
+            return tuple(values.values()), {}
         args: list[Any] = []
         kwargs: dict[str, Any] = {}
         contiguous = True

@@ -33,7 +33,7 @@ class TypeCodec:
     once a check of the value's exact types has passed. Everything else goes through the annotation's shape.
     """
 
-    __slots__ = ("_atoms", "_check", "_exact", "_read", "_runs_code", "_shape")
+    __slots__ = ("_atoms", "_check", "_exact", "_faithful", "_read", "_runs_code", "_shape")
 
     def __init__(self, shape: Shape) -> None:
         self._shape = shape
@@ -43,6 +43,8 @@ class TypeCodec:
         self._check: Callable[[Any], bool] | None = None if isinstance(check, type) else check
         self._atoms = ATOMS if shape.roots is None else ATOMS & shape.roots
         self._runs_code = any(isinstance(part, StructRecord) and part.runs_code for part in reachable(shape))
+        # The reader again, where what it reads of an ordinary value needs no verification.
+        self._faithful = None if self._runs_code else self._read
 
     @property
     def exact(self) -> type | None:
@@ -105,13 +107,14 @@ class TypeCodec:
         Raises:
             EncodeError, LimitExceededError: as `encode`; also when the value would come back different.
         """
-        if self._read is not None and not self._runs_code:
+        read = self._faithful
+        if read is not None:
             try:
                 if type(value) is self._exact or (self._check is not None and self._check(value)):
                     # Of ordinary values only: there msgspec is lossless, and a second writing would verify nothing.
                     body = write(value)
                     if len(body) <= PAYLOAD_BYTES_MAX:
-                        return body, value if type(value) in self._atoms else self._read(body)
+                        return body, value if type(value) in self._atoms else read(body)
             except Exception:
                 # A lone surrogate or an endless integer: the long way tells.
                 pass
