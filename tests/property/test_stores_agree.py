@@ -77,7 +77,7 @@ class StoresAgree(RuleBasedStateMachine):
         self.to_memory: dict[int, int] = {}
         self.sent: list[Append] = []
         # So that the few runs of one example are enough for statements of several rows.
-        self.small_chunks = patch.object(statements, "CHUNK_ROWS", (2, 1))
+        self.small_chunks = patch.object(statements, "FIRST_ROWS_MAX", 2)
         self.small_chunks.start()
 
     def sqlite_store(self) -> SqliteStore:

@@ -1,10 +1,10 @@
 """
-Appending a batch of events inside one transaction.
+Appending a batch of events in one transaction.
 
-Owns: who wins, and the order of the writes. Must not know connections' life or retries. The caller holds
-the write transaction; here nothing commits. First events go in as multi-row statements whose row count says
-whether all of them won. Only when it does not, the batch is rolled back and run again one append at a time
-(`careful`), which is slow and tells winners from losers.
+Owns: who wins, and the order of the writes. Must not know connections' life or retries. Lone events are one
+statement (`write_lone`). For everything else the caller holds the write transaction, and here nothing commits: first
+events go in as multi-row statements whose row count says whether all of them won. Only when it does not, the batch is
+rolled back and run again one append at a time (`write_carefully`), which is slow and tells winners from losers.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from sqlite3 import Cursor
 from typing import Any, Final
 
 from fluxo.model.run import RunRecord, RunStatus
-from fluxo.store import Append, Committed, Conflict, Existing, NewRun, Outcome
+from fluxo.store import Append, Committed, Conflict, Existing, NewRun, Outcome, Unknown
 from fluxo.stores.sql import statements as sql
+from fluxo.stores.sql.database import Database
 
-__all__ = ["CONFLICT", "judge", "run_record", "write_batch", "write_carefully"]
+__all__ = ["CONFLICT", "is_lone", "judge", "run_record", "write_batch", "write_carefully", "write_lone"]
 
 CONFLICT: Final = Conflict()
 _STATUSES: Final = {status.value: status for status in RunStatus}
@@ -39,6 +40,33 @@ def judge(cursor: Cursor, append: Append, key: int) -> Outcome:
         if cursor.execute(sql.EVENT_AT, (key, seq)).fetchone() != (nonce, digest):
             return CONFLICT
     return Committed(key)
+
+
+def is_lone(append: Append) -> bool:
+    """Whether it adds one event and nothing else: the common case of a step."""
+    return append.new is None and append.projection is None and not append.consumed and len(append.events) == 1
+
+
+def write_lone(database: Database, batch: Sequence[Append]) -> list[Outcome]:
+    """
+    The hot path: up to FIRST_ROWS_MAX lone appends are one statement, which is its own transaction.
+
+    To the driver each statement is a release of the interpreter lock and, beside busy threads, a wait to have it
+    again. What a lost race leaves out of the statement does not take the others back: each is read and judged.
+    """
+    parameters = _first(batch[0]) if len(batch) == 1 else (*chain.from_iterable(map(_first, batch)),)
+    inserted = database.statement(sql.first_events(len(batch)), parameters, Unknown)
+    if isinstance(inserted, Unknown):
+        return [inserted] * len(batch)
+    if inserted == len(batch):
+        return [Committed(append.key) for append in batch]
+    return [_standing(database, append) for append in batch]
+
+
+def _standing(database: Database, append: Append) -> Outcome:
+    (event,) = append.events
+    rows = database.hot.rows(sql.EVENT_AT, (append.key, event[0]))
+    return Committed(append.key) if rows == [(event[1], event[2])] else CONFLICT
 
 
 def write_batch(cursor: Cursor, batch: Sequence[Append], now_us: int) -> list[Outcome] | None:
@@ -86,12 +114,10 @@ def _first(append: Append) -> tuple[Any, ...]:
 
 
 def _insert_firsts(cursor: Cursor, firsts: list[tuple[Any, ...]]) -> int:
-    inserted = start = 0
-    for rows in sql.CHUNK_ROWS:
-        while len(firsts) - start >= rows:
-            parameters = tuple(chain.from_iterable(firsts[start : start + rows]))
-            inserted += cursor.execute(sql.first_events(rows), parameters).rowcount
-            start += rows
+    inserted = 0
+    for start in range(0, len(firsts), sql.FIRST_ROWS_MAX):
+        rows = firsts[start : start + sql.FIRST_ROWS_MAX]
+        inserted += cursor.execute(sql.first_events(len(rows)), (*chain.from_iterable(rows),)).rowcount
     return inserted
 
 

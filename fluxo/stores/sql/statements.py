@@ -18,13 +18,13 @@ from fluxo.stores.sql.schema import OPEN_SQL, READY_SQL, TIMER_SQL
 __all__ = [
     "ARRIVALS",
     "BEAT",
-    "CHUNK_ROWS",
     "CONSUME",
     "DELIVER",
     "DELIVERED",
     "EVENT_AT",
     "FENCE",
     "FIRST_EVENT",
+    "FIRST_ROWS_MAX",
     "FURTHER_EVENT",
     "INBOX",
     "MARK_PURGING",
@@ -72,8 +72,8 @@ FIRST_EVENT: Final = (
 Without the predecessor `run` is NULL, which the column refuses: cheaper than INSERT ... SELECT from the same table,
 for which SQLite makes a temporary one. No numbered parameters: early releases of Python 3.12 warn of them."""
 
-CHUNK_ROWS: Final = (64, 8, 1)
-"""Rows per `first_events` statement, largest first; 64 rows are 448 parameters, below the 999 of old SQLites."""
+FIRST_ROWS_MAX: Final = 64
+"""Rows per `first_events` statement; 64 rows are 448 parameters, below the 999 of old SQLites."""
 
 
 @cache

@@ -23,7 +23,6 @@ from fluxo.limits import SQLITE_BUSY_S, SQLITE_POLL_S
 from fluxo.model.run import RunRecord
 from fluxo.store import (
     Append,
-    Committed,
     Delivered,
     Delivery,
     DueQuery,
@@ -42,7 +41,7 @@ from fluxo.store import (
 from fluxo.stores.bell import Bell
 from fluxo.stores.sql import query as queries
 from fluxo.stores.sql import statements as sql
-from fluxo.stores.sql.append import CONFLICT, run_record, write_batch, write_carefully
+from fluxo.stores.sql.append import is_lone, run_record, write_batch, write_carefully, write_lone
 from fluxo.stores.sql.database import Database
 from fluxo.stores.sql.deliver import deliver
 from fluxo.stores.sql.opening import Synchronous, create_private, open_database
@@ -98,10 +97,8 @@ class SqlStore:
 
     def append(self, batch: Sequence[Append]) -> list[Outcome]:
         database = self._open_database
-        if len(batch) == 1:
-            append = batch[0]
-            if append.new is None and append.projection is None and not append.consumed and len(append.events) == 1:
-                return [_append_event(database, append)]
+        if 0 < len(batch) <= sql.FIRST_ROWS_MAX and all(map(is_lone, batch)):
+            return write_lone(database, batch)
         now_us = self._clock.now_us()
 
         def work(cursor: Cursor) -> list[Outcome]:
@@ -249,15 +246,3 @@ class SqliteStore(SqlStore):
     def open(self) -> None:
         create_private(self._where)
         super().open()
-
-
-def _append_event(database: Database, append: Append) -> Outcome:
-    """The hot path: one event and nothing else is one statement that commits itself."""
-    event = append.events[0]
-    answer = database.statement(sql.FIRST_EVENT, (append.key, event[0] - 1, append.prev_digest, *event), Unknown)
-    if answer == 1:
-        return Committed(append.key)
-    if isinstance(answer, Unknown):
-        return answer
-    standing = database.hot.rows(sql.EVENT_AT, (append.key, event[0]))
-    return Committed(append.key) if standing == [(event[1], event[2])] else CONFLICT
