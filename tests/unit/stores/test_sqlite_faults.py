@@ -139,11 +139,18 @@ def test_a_failed_commit_is_unknown_and_may_be_sent_again(
     assert run.log()[1:] == batch[0].events
 
 
-def test_a_failed_commit_is_unknown_for_every_append_of_its_batch(store: SqlStore, faults: Faults) -> None:
+@APPENDS
+@pytest.mark.parametrize("done", [False, True])
+def test_a_failed_commit_is_unknown_for_every_append_of_its_batch(
+    store: SqlStore, faults: Faults, appends: Appends, done: bool
+) -> None:
     runs = [Activation.of_new(store, new_run(run_id)) for run_id in "abc"]
-    faults.raise_at("COMMIT", driver_error(sqlite3.SQLITE_IOERR_WRITE))
-    outcomes = store.append([run.next() for run in runs])
-    assert [type(outcome) for outcome in outcomes] == [Unknown] * 3
+    batch = [runs[0].next(), *appends(runs[1]), runs[2].next()]
+    commit = "INSERT" if appends is lone else "COMMIT"
+    faults.raise_at(commit, driver_error(sqlite3.SQLITE_IOERR_WRITE), done=done)
+    assert [type(outcome) for outcome in store.append(batch)] == [Unknown] * 3
+    assert store.append(batch) == [Committed(run.key) for run in runs]
+    assert [run.log()[1:] for run in runs] == [append.events for append in batch]
 
 
 def test_a_failed_commit_of_another_method_says_that_its_outcome_is_unknown(store: SqlStore, faults: Faults) -> None:
