@@ -11,11 +11,27 @@ from __future__ import annotations
 import os
 import threading
 import time
-from typing import Final
+from typing import Final, Protocol
 
-__all__ = ["new_nonce", "new_run_id", "new_worker_id"]
+__all__ = ["Ids", "SystemIds", "new_nonce", "new_run_id", "new_worker_id"]
 
 _PAGE_BYTES: Final = 4096
+
+
+class Ids(Protocol):
+    """The identifiers port: where an engine gets fresh ones from."""
+
+    def nonce(self) -> int:
+        """See `new_nonce`."""
+        ...
+
+    def run_id(self) -> str:
+        """See `new_run_id`."""
+        ...
+
+    def worker_id(self) -> str:
+        """See `new_worker_id`."""
+        ...
 
 
 class _Entropy:
@@ -64,3 +80,11 @@ def new_run_id() -> str:
 def new_worker_id() -> str:
     """A fresh random identity of one worker in one process."""
     return _random_bytes(12).hex()
+
+
+class SystemIds:
+    """Identifiers from the operating system's randomness."""
+
+    nonce = staticmethod(new_nonce)
+    run_id = staticmethod(new_run_id)
+    worker_id = staticmethod(new_worker_id)

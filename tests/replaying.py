@@ -31,6 +31,7 @@ from fluxo.model.events import (
     StepFailed,
 )
 from fluxo.model.run import RunStatus
+from fluxo.runtime.ports import Ports
 from fluxo.store import Append, Message, NewRun, Store
 from tests.e2e.places import PATIENCE_S
 
@@ -109,7 +110,7 @@ class Recording:
         store = self.upto(n)
         if cancelled:
             store.deliver([Message("default", self.run.run_id, "cancel", "", "\0cancel", b"null")])
-        with Engine(store, clock=self._clock) as engine:
+        with Engine(store, ports=Ports(clock=self._clock)) as engine:
             outcome = outcome_of(engine.get(self.run.run_id))
         recording = Recording(store, self.run.run_id, outcome, self._clock)
         return Replay(outcome, recording.history, executed[before:], recording)
@@ -137,13 +138,13 @@ def record(workflow: Any, *args: Any, signals: Sequence[tuple[str, Any]] = (), l
     """Run a workflow to its end, its signals waiting for it; `leap_s` seconds pass at every look at the clock."""
     clock: Clock = LeapingClock(leap_s) if leap_s else SystemClock()
     store = MemoryStore(clock)
-    with Engine(store, clock=clock, worker=not signals) as engine:
+    with Engine(store, ports=Ports(clock=clock), worker=not signals) as engine:
         handle = engine.start(workflow.options(id=RUN_ID), *args)
         for name, payload in signals:
             handle.signal(name, payload)
         if not signals:
             return Recording(store, RUN_ID, outcome_of(handle), clock)
-    with Engine(store, clock=clock) as engine:
+    with Engine(store, ports=Ports(clock=clock)) as engine:
         return Recording(store, RUN_ID, outcome_of(engine.get(RUN_ID)), clock)
 
 

@@ -41,7 +41,7 @@ class AsyncEngine:
         self._node = node
 
     async def __aenter__(self) -> Self:
-        host = Host(self._node.core, asyncio.get_running_loop())
+        host = Host(self._node.core, asyncio.get_running_loop(), self._node.core.threads.ident)
         # Opening blocks for a few milliseconds and recovery puts runs on this very loop: both belong here.
         self._node.open(host)
         return self

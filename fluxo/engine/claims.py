@@ -9,7 +9,6 @@ counts against a run when its worker dies, so nothing may be blamed for having s
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,6 @@ from fluxo.authoring.registry import find_workflow, workflows
 from fluxo.codec.event import chain, decode_event, encode_event, tag_of
 from fluxo.engine.watch import Watch
 from fluxo.errors import DecodeError, FluxoError, HistoryCorruptError
-from fluxo.ids import new_nonce
 from fluxo.limits import (
     CLAIM_RUNS_MAX,
     CRASH_LOOP_ALONE_FROM,
@@ -67,7 +65,7 @@ class Claims:
         self._begin = begin
         self._active = active
         self._queues = queues
-        self._lock = threading.Lock()
+        self._lock = core.threads.lock()
         self._alone: Activation | None = None
         self._rests: dict[Mark, float] = {}
 
@@ -138,7 +136,7 @@ class Claims:
 
     def _fence(self, run: RunRecord, tail: EventRow) -> Append:
         """The claim event at the tail inspected now (PROTOCOL rule 3)."""
-        core, nonce = self._core, new_nonce()
+        core, nonce = self._core, self._core.ids.nonce()
         event = RunClaimed(self._at_us(tail), core.owner or "", _is_unclean(run))
         projection = Projection(RunStatus.RUNNING, None, run.consumed, core.owner, nonce)
         return _append(run, tail, event, nonce, projection)
@@ -213,7 +211,7 @@ class Claims:
         died = f"{strikes} workers in a row died while executing it"
         report = f"{died}, without progress; its code may kill the process"
         self._rests.pop((run.key, strikes - 1), None)
-        self._block(run, tail, new_nonce(), "crash_loop", report, run.tail_seq)
+        self._block(run, tail, self._core.ids.nonce(), "crash_loop", report, run.tail_seq)
 
     def _block(self, run: RunRecord, tail: EventRow, nonce: int, reason: str, report: str, seq: int) -> None:
         """Park a run that cannot be begun, behind the tail that says why; the rest of its log need not be readable."""

@@ -17,7 +17,6 @@ from fluxo.codec.signal import encode_signal
 from fluxo.engine.watch import End
 from fluxo.engine.worker import end_of
 from fluxo.errors import ConflictError, LimitExceededError, RunNotFoundError, StoreUnavailableError, UsageError
-from fluxo.ids import new_nonce
 from fluxo.limits import INBOX_MESSAGES_MAX, PAGE_RUNS_MAX
 from fluxo.model.events import Event, RunBlocked, RunCancelled, RunReopened
 from fluxo.model.info import Page, RunInfo, info_of
@@ -71,7 +70,9 @@ class Control:
         """
         check_name("signal name", name)
         body = encode_signal(payload, f"signal {name!r}")
-        self.deliver(run_id, name, body, check_name("signal key", key) if key is not None else f"\0{new_nonce():x}")
+        self.deliver(
+            run_id, name, body, check_name("signal key", key) if key is not None else f"\0{self._core.ids.nonce():x}"
+        )
 
     def deliver(self, run_id: str, name: str, payload: bytes, dedup_key: str) -> None:
         """`signal` with an encoded payload."""
@@ -216,7 +217,7 @@ class Control:
 
     def _add(self, run: RunRecord, tail: EventRow, event: Event, status: RunStatus) -> bool:
         """One event at an inspected tail; False when someone else was first."""
-        nonce = new_nonce()
+        nonce = self._core.ids.nonce()
         body = encode_event(event)
         row = (tail[0] + 1, nonce, chain(tail[2], nonce, body), body)
         append = Append(run.key, tail[0], tail[2], [row], Projection(status, None, run.consumed, None, nonce))

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
 
 from fluxo.authoring.workflow import AsyncWorkflow, Workflow
-from fluxo.clock import Clock, SystemClock
+from fluxo.clock import Clock
 from fluxo.engine.handle import Handle, codec_of, result_of
 from fluxo.engine.node import Node
 from fluxo.engine.serving import serve_until_told
@@ -29,6 +29,7 @@ from fluxo.model.observer import Observer
 from fluxo.model.retry import seconds
 from fluxo.model.run import RunStatus
 from fluxo.runtime.core import Core
+from fluxo.runtime.ports import Ports
 from fluxo.runtime.sync_run import SyncRun
 from fluxo.store import Store
 from fluxo.stores.url import open_store
@@ -60,7 +61,7 @@ class Engine:
         lease: How long a worker may be silent before others take over its runs.
         worker: False makes a client that starts and queries, and executes nothing.
         name: A label for people.
-        clock: Where time comes from; the system's unless a test brings its own.
+        ports: Where time, identities, chance and threads come from: the machine, unless a test brings others.
 
     Raises:
         ConfigurationError: a setting that cannot be used; nothing has been opened.
@@ -78,7 +79,7 @@ class Engine:
         lease: timedelta = timedelta(seconds=LEASE_S),
         worker: bool = True,
         name: str | None = None,
-        clock: Clock | None = None,
+        ports: Ports | None = None,
     ) -> None:
         if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
             raise UsageError("concurrency must be a whole number from 1")
@@ -87,10 +88,10 @@ class Engine:
         lease_s = seconds("lease", lease)
         if lease_s <= 0:
             raise UsageError("lease must be more than zero")
-        clock = clock or SystemClock()
+        ports = ports or Ports()
         core = Core(
-            _store_of(store, clock),
-            clock,
+            _store_of(store, ports.clock),
+            ports,
             namespace=check_name("namespace", namespace),
             resources=resources or {},
             observers=observers,

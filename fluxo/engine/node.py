@@ -30,7 +30,8 @@ from fluxo.runtime.sync_run import SyncRun
 
 if TYPE_CHECKING:
     from fluxo.runtime.async_run import AsyncRun
-    from fluxo.runtime.host import Host, LoopThread
+    from fluxo.runtime.host import Host
+    from fluxo.runtime.ports import LoopRunner
 
 __all__ = ["Node"]
 
@@ -60,9 +61,9 @@ class Node:
         self._opening = threading.RLock()
         # Not the same lock: opening recovers runs, and the worker's thread asks for their loop meanwhile.
         self._hosting = threading.Lock()
-        self._idle = threading.Condition()
+        self._quiet = core.threads.event()
         self._pid = os.getpid()
-        self._loop_thread: LoopThread | None = None
+        self._loop: LoopRunner | None = None
 
     def open(self, host: Host | None = None) -> None:
         """
@@ -131,14 +132,15 @@ class Node:
         core.draining = True
         for activation in tuple(self.worker.active.values()):
             activation.poke()
-        with self._idle:
-            self._idle.wait_for(lambda: not self.worker.active, drain_s)
+        until_s = core.clock.monotonic_s() + drain_s
+        while self.worker.active and self._quiet.wait(max(0.0, until_s - core.clock.monotonic_s())):
+            self._quiet.clear()
         if self.worker.active:
             _log.warning("%d runs did not reach a quiet moment in time; they go on elsewhere", len(self.worker.active))
         self.worker.stop()
         self.watch.close()
-        if self._loop_thread is not None:
-            self._loop_thread.close()
+        if self._loop is not None:
+            self._loop.close()
         core.run_threads.close()
         core.step_threads.close()
         core.call_threads.close()
@@ -207,7 +209,7 @@ class Node:
         self.ready()
         self.not_on_loop("handle", what)
         ends: list[End | None] = []
-        arrived = threading.Event()
+        arrived = self.core.threads.event()
 
         def listen(end: End | None) -> None:
             ends.append(end)
@@ -275,10 +277,8 @@ class Node:
         if self.host is None:
             with self._hosting:
                 if self.host is None:
-                    from fluxo.runtime.host import LoopThread
-
-                    self._loop_thread = LoopThread()
-                    self.host = self._loop_thread.make_host(self.core)
+                    self._loop = self.core.threads.loop()
+                    self.host = self._loop.make_host(self.core)
         return self.host
 
     def _left(self, activation: Activation) -> None:
@@ -289,8 +289,7 @@ class Node:
         if activation.ended is None or self.worker.is_short:
             self.core.store.nudge()
         if self.core.draining:
-            with self._idle:
-                self._idle.notify_all()
+            self._quiet.set()
 
     def _ended(self, key: int, run_id: str, end: End) -> None:
         """A run was ended from outside: whoever executes it here must stop."""

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from fluxo.authoring.workflow import WorkflowBase
 from fluxo.codec.event import chain, encode_event
 from fluxo.errors import FluxoInternalError, RunExistsError, StoreUnavailableError, UsageError
-from fluxo.ids import new_nonce, new_run_id
 from fluxo.model.events import RunStarted
 from fluxo.model.names import shard_of
 from fluxo.model.run import RunRecord, RunStatus
@@ -58,12 +57,18 @@ class Starting:
         options = definition.options_
         body = definition.arguments.encode(definition.complete(args), kwargs, definition.where)
         self.definition = definition
-        self.run_id = options.id or new_run_id()
-        self.nonce = new_nonce()
+        self.run_id = options.id or core.ids.run_id()
+        self.nonce = core.ids.nonce()
         self.here = core.owner is not None and not core.draining and options.queue in queues
         timeout_us = None if options.timeout_s is None else round(options.timeout_s * 1_000_000)
         started = self.started = RunStarted(
-            core.clock.now_us(), self.run_id, options.name, options.version, body, new_nonce(), timeout_us=timeout_us
+            core.clock.now_us(),
+            self.run_id,
+            options.name,
+            options.version,
+            body,
+            core.ids.nonce(),
+            timeout_us=timeout_us,
         )
         event = encode_event(started)
         digest = blake2b(body, digest_size=16, key=f"{options.name}\0{options.version}".encode()[:64]).digest()

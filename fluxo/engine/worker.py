@@ -9,7 +9,7 @@ rules 3, 9, 10, 13.
 from __future__ import annotations
 
 import logging
-import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from fluxo.authoring.registry import find_workflow
@@ -18,7 +18,6 @@ from fluxo.engine.claims import Begin, Claims
 from fluxo.engine.liveness import Liveness, this_process
 from fluxo.engine.watch import End, Watch
 from fluxo.errors import DecodeError, HistoryCorruptError, StoreError
-from fluxo.ids import new_worker_id
 from fluxo.limits import (
     HEARTBEATS_PER_LEASE,
     SCAN_PAUSE_S,
@@ -54,29 +53,28 @@ class Worker:
         self._queues = queues
         self._lease_s = lease_s
         self._label = label
-        self._liveness = Liveness(core.clock, lease_s)
+        self._liveness = Liveness(core.clock, core.processes, lease_s)
         self._claims = Claims(core, watch, begin, self.active, queues)
         self._unknown: set[tuple[str, str]] = set()
         self._next_beat_s = 0.0
         self._scanned_s = float("-inf")
         self._last_strays: list[Release] = []
         self._last_unowned: set[Activation] = set()
-        self._thread: threading.Thread | None = None
+        self._join: Callable[[], None] | None = None
 
     def start(self, *, owns_runs: bool) -> None:
         """Register (a client does not) and start the thread."""
         if owns_runs:
             self._register()
-        self._thread = threading.Thread(target=self._serve, name="fluxo-worker", daemon=True)
-        self._thread.start()
+        self._join = self._core.threads.start(self._serve, "fluxo-worker")
 
     def stop(self) -> None:
         """End the thread and the registration; runs still held are orphans from now on."""
         core = self._core
         core.stopped.set()
         core.store.nudge()
-        if self._thread is not None:
-            self._thread.join()
+        if self._join is not None:
+            self._join()
         if core.owner is not None:
             try:
                 core.store.unregister(core.owner)
@@ -106,8 +104,8 @@ class Worker:
 
     def _register(self) -> None:
         core = self._core
-        worker_id = new_worker_id()
-        core.store.register(this_process(worker_id, core.namespace, self._label))
+        worker_id = core.ids.worker_id()
+        core.store.register(this_process(core.processes, worker_id, core.namespace, self._label))
         core.owner = worker_id
         self._next_beat_s = core.clock.monotonic_s() + self._lease_s / HEARTBEATS_PER_LEASE
 

@@ -184,10 +184,10 @@ class StepScope:
         return now
 
     def random(self) -> random.Random:
-        return random.Random()
+        return random.Random(self.run.core.ids.nonce())
 
     def uuid4(self) -> uuid.UUID:
-        return uuid.uuid4()
+        return uuid.UUID(int=self.random().getrandbits(128), version=4)
 
     def info(self) -> RunContext:
         started = self.run.machine.started

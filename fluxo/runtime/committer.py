@@ -14,11 +14,14 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fluxo.errors import StoreUnavailableError
 from fluxo.limits import COMMIT_EVENTS_MAX, COMMIT_WAIT_S
 from fluxo.store import Append, Outcome, Store, Unknown
+
+if TYPE_CHECKING:
+    from fluxo.runtime.ports import Lock
 
 __all__ = ["Committer", "Request", "answer"]
 
@@ -53,9 +56,16 @@ class Committer:
         write_s: How long the last batch took in the store.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(
+        self,
+        store: Store,
+        lock: Callable[[], Lock] = allocate_lock,
+        stopwatch: Callable[[], float] = perf_counter,
+    ) -> None:
         self._append = store.append
-        self._leader = allocate_lock()
+        self._new_lock = lock
+        self._stopwatch = stopwatch
+        self._leader = lock()
         self._queue: deque[Request] = deque()
         self.write_s = 0.0
         self.commits = 0
@@ -80,7 +90,7 @@ class Committer:
                 leader.release()
                 if self._queue:
                     self._hand_over()
-        gate = allocate_lock()
+        gate = self._new_lock()
         gate.acquire()
         request = Request(append, gate, None)
         self._queue.append(request)
@@ -172,10 +182,10 @@ class Committer:
     def _write(self, batch: list[Request]) -> None:
         self.commits += 1
         self.appends += len(batch)
-        began_s = perf_counter()
+        began_s = self._stopwatch()
         try:
             outcomes = self._append([request.append for request in batch])
-            self.write_s = perf_counter() - began_s
+            self.write_s = self._stopwatch() - began_s
         except StoreUnavailableError as error:
             for request in batch:
                 request.outcome = error

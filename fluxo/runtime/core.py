@@ -8,12 +8,9 @@ activations to stop. Must not know engines or handles: what the engine wants to 
 from __future__ import annotations
 
 import logging
-import random
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fluxo.clock import Clock
 from fluxo.errors import StoreUnavailableError
 from fluxo.model.events import (
     Event,
@@ -28,7 +25,7 @@ from fluxo.model.events import (
 )
 from fluxo.model.observer import Observer
 from fluxo.runtime.committer import Committer
-from fluxo.runtime.threads import Threads
+from fluxo.runtime.ports import Ports
 from fluxo.store import Store
 
 if TYPE_CHECKING:
@@ -46,6 +43,7 @@ class Core:
     Shared state of an engine's activations.
 
     Attributes:
+        clock, ids, threads, processes, draw: The ports; see `Ports`.
         run_threads, step_threads, call_threads: For sync runs, for submitted sync steps, and for the short store
             calls of the awaitable engine; apart, so that full steps cannot keep a signal out.
         owner: Worker id written into the projection; None for an engine that only sends.
@@ -57,7 +55,7 @@ class Core:
     def __init__(
         self,
         store: Store,
-        clock: Clock,
+        ports: Ports,
         *,
         namespace: str,
         resources: Mapping[str, Any],
@@ -65,18 +63,22 @@ class Core:
         concurrency: int,
     ) -> None:
         self.store = store
-        self.clock = clock
+        self.clock = ports.clock
+        self.ids = ports.ids
+        self.threads = ports.threads
+        self.processes = ports.processes
+        self.draw = ports.draw
         self.namespace = namespace
         self.resources = dict(resources)
         self.observers = tuple(observers)
-        self.committer = Committer(store)
-        self.run_threads = Threads(concurrency, "fluxo-run")
-        self.step_threads = Threads(concurrency, "fluxo-step")
-        self.call_threads = Threads(_CALL_THREADS, "fluxo-call")
+        threads = ports.threads
+        self.committer = Committer(store, threads.lock, threads.stopwatch)
+        self.run_threads = threads.pool(concurrency, "fluxo-run")
+        self.step_threads = threads.pool(concurrency, "fluxo-step")
+        self.call_threads = threads.pool(_CALL_THREADS, "fluxo-call")
         self.owner: str | None = None
         self.draining = False
-        self.stopped = threading.Event()
-        self.draw = random.Random().random
+        self.stopped = threads.event()
         self.on_left: Callable[[Activation], None] = _ignore
         self.deliver_signal: Callable[[str, str, bytes, str], None] = _no_signals
         self.failpoint: Callable[[str], None] | None = None

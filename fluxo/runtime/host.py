@@ -20,7 +20,7 @@ from fluxo.limits import COMMIT_INLINE_S
 from fluxo.runtime.attempt import step_scope
 from fluxo.runtime.committer import Request
 from fluxo.runtime.core import Core
-from fluxo.runtime.threads import Threads
+from fluxo.runtime.ports import Pool
 from fluxo.store import Append
 
 __all__ = ["Host", "LoopThread", "in_thread"]
@@ -38,13 +38,16 @@ class Host:
             alone is busy; it must not commit for itself what the others would join a turn of the loop later.
     """
 
-    def __init__(self, core: Core, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, core: Core, loop: asyncio.AbstractEventLoop, ident: Callable[[], int] = threading.get_ident
+    ) -> None:
         self.core = core
         self.loop = loop
         self.busy = 0
         self.company = False
         self.tasks: set[asyncio.Task[Any]] = set()
-        self._thread = threading.get_ident()
+        self._ident = ident
+        self._thread = ident()
         self._scheduled = False
         self._flushing = False
         self._answering = False
@@ -58,7 +61,7 @@ class Host:
 
     def on_thread(self) -> bool:
         """Whether the caller is on this loop's thread."""
-        return threading.get_ident() == self._thread
+        return self._ident() == self._thread
 
     def call(self, callback: Callable[..., None], *args: Any) -> None:
         """Run a callback on the loop soon; from any thread. A closed loop drops it."""
@@ -143,7 +146,7 @@ class Host:
     def done(self, request: Request) -> None:
         """Answer a request; from any thread."""
         # Outside of our own flush this thread may be inside a task, where no other run may be resumed.
-        if self._flushing and threading.get_ident() == self._thread:
+        if self._flushing and self._ident() == self._thread:
             _resolve(request)
             return
         with self._lock:
@@ -187,7 +190,7 @@ def _resolve(request: Request) -> None:
     request.waiter(request)
 
 
-async def in_thread(threads: Threads, call: Callable[[], T]) -> T:
+async def in_thread(threads: Pool, call: Callable[[], T]) -> T:
     """Make a blocking call on a pool thread, with the caller's context, and await its outcome."""
     loop = asyncio.get_running_loop()
     outcome: asyncio.Future[T] = loop.create_future()

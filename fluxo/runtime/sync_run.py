@@ -64,8 +64,7 @@ class SyncRun(Activation):
         self, core: Core, definition: WorkflowBase, key: int, nonce: int, history: History, delivered: int
     ) -> None:
         super().__init__(core, definition, key, nonce, history, delivered)
-        self._wakeup = threading.Condition()
-        self._woken = False
+        self._woken = core.threads.event()
         self.unwinding = False
         self.cancel_due = False
         self.shields = 0
@@ -82,9 +81,7 @@ class SyncRun(Activation):
             self.core.on_left(self)
 
     def wake(self) -> None:
-        with self._wakeup:
-            self._woken = True
-            self._wakeup.notify()
+        self._woken.set()
 
     def _body(self) -> None:
         active.set(SyncScope(self))
@@ -141,7 +138,7 @@ class SyncRun(Activation):
             )
             self._close(None, Suspend())
             self.core.on_left(self)
-            threading.Event().wait()
+            self.core.threads.event().wait()
         raise Suspend("this workflow has been suspended: nothing can be executed here any more")
 
     def _conclude(self, event: Event, projection: Projection) -> None:
@@ -273,10 +270,9 @@ class SyncRun(Activation):
             stop()
 
     def _wait(self) -> None:
-        with self._wakeup:
-            if self._woken:
-                self._woken = False
-                return
+        if self._woken.is_set():
+            self._woken.clear()
+            return
         if self.should_park():
             event = self.park_event()
             self._record([event], self.projection(RunStatus.WAITING, wake_at_us=self.agenda.wake_at_us()))
@@ -285,11 +281,10 @@ class SyncRun(Activation):
         patience_s = None
         if self.parked and not self.keeps_thread:
             patience_s = THREAD_WAIT_S
-        with self._wakeup:
-            if not self._woken:
-                limit_s = min(s for s in (wait_s, patience_s, threading.TIMEOUT_MAX) if s is not None)
-                self._wakeup.wait(limit_s)
-            woken, self._woken = self._woken, False
+        limit_s = min(s for s in (wait_s, patience_s, threading.TIMEOUT_MAX) if s is not None)
+        # Cleared before anything is looked at: what was set by then is seen, and what comes later sets it again.
+        woken = self._woken.wait(limit_s)
+        self._woken.clear()
         if not woken and patience_s is not None and (wait_s is None or wait_s > patience_s):
             self._leave()
 

@@ -64,10 +64,10 @@ class MemoryStore:
     `close` keeps the content, so that engines may come and go over one store.
     """
 
-    def __init__(self, clock: Clock | None = None) -> None:
+    def __init__(self, clock: Clock | None = None, bell: Bell | None = None) -> None:
         self._clock: Clock = SystemClock() if clock is None else clock
         self._lock = threading.Lock()
-        self._bell = Bell()
+        self._bell = Bell() if bell is None else bell
         self._runs: dict[int, _Run] = {}
         self._keys: dict[tuple[str, str], int] = {}
         self._unowned: dict[int, _Run] = {}

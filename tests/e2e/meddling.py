@@ -16,6 +16,7 @@ from fluxo import Engine, RunStatus, step, workflow
 from fluxo.codec.event import chain, decode_event, encode_event
 from fluxo.ids import new_nonce
 from fluxo.model.events import Event, RunClaimed
+from fluxo.runtime.ports import Ports
 from fluxo.store import Append, Committed, EventRow, Outcome, Projection, Store
 from tests.e2e.places import PATIENCE_S, Place
 
@@ -113,7 +114,7 @@ def meddled(
     **options: Any,
 ) -> Engine:
     store = cast(Store, Meddler(place.store(), meddling, deaf=deaf, before_tail=before_tail))
-    return Engine(store, clock=place.clock, **options)
+    return Engine(store, ports=Ports(clock=place.clock), **options)
 
 
 def events_of(append: Append) -> list[Event]:

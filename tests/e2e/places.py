@@ -16,6 +16,7 @@ from typing import Any
 
 from fluxo import Engine, MemoryStore
 from fluxo.clock import Clock, SystemClock
+from fluxo.runtime.ports import Ports
 from fluxo.store import Store
 from fluxo.stores.sql import SqliteStore
 
@@ -96,7 +97,7 @@ class Place:
 
     def engine(self, **options: Any) -> Engine:
         """An engine over this place, not opened yet."""
-        engine = Engine(self.store(), clock=self.clock, **options)
+        engine = Engine(self.store(), ports=Ports(clock=self.clock), **options)
         self._closing.callback(engine.close, drain=False)
         return engine
 

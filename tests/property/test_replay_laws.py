@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from fluxo import Engine, MemoryStore
 from fluxo.model.events import CancelRequested, CommandEvent, Event, RunReopened, StepRetried
+from fluxo.runtime.ports import Ports
 from tests.property.programs import (
     LEAP_S,
     Node,
@@ -126,7 +127,7 @@ def fail_and_resume(definition: Any, program: Node) -> Recording:
     """Run a program while the world is broken, and resume it, if it failed, once it is not."""
     clock = LeapingClock(LEAP_S)
     store = MemoryStore(clock)
-    with Engine(store, clock=clock) as engine:
+    with Engine(store, ports=Ports(clock=clock)) as engine:
         world["broken"] = True
         try:
             handle = engine.start(definition.options(id=RUN_ID), program)

@@ -17,6 +17,7 @@ from fluxo import Engine, MemoryStore, step, workflow
 from fluxo.model.events import CancelRequested, StepCompleted
 from fluxo.replay.command import Command, CommandScope
 from fluxo.replay.machine import Machine
+from fluxo.runtime.ports import Ports
 from tests.e2e import asyncio_tasks, asyncio_waits
 from tests.e2e.asyncio_programs import PROGRAMS
 from tests.e2e.places import HandClock
@@ -113,7 +114,7 @@ def new_clock() -> Iterator[None]:
 def record_held(definition: Any) -> Recording:
     """Run a workflow whose submitted steps wait for `finish_all`."""
     store = MemoryStore(clock)
-    with Engine(store, clock=clock) as engine:
+    with Engine(store, ports=Ports(clock=clock)) as engine:
         engine._node.core.step_threads = held  # type: ignore[assignment]
         outcome = outcome_of(engine.start(definition.options(id=RUN_ID)))
     return Recording(store, RUN_ID, outcome, clock)
