@@ -80,7 +80,7 @@ class Activation:
             history.run_id, key, nonce, history.tail_seq, history.tail_digest, last_at_us, core.clock
         )
         self.machine = Machine(history)
-        self.plain = not core.observers and core.failpoint is None
+        self.plain = not core.observers and core.failpoint is None and core.stand_in is None
         self.parked = False
         self.leaving = False
         self.ended: TerminalEvent | RunBlocked | None = None
@@ -185,7 +185,7 @@ class Activation:
         value: Any = None
         failed: BaseException | None = None
         try:
-            value = call.step.invoke(call.args, call.kwargs)
+            value = self.core.invoke(call.step, call.args, call.kwargs)
         except (KeyboardInterrupt, SystemExit):
             self.leave(command)
             return
@@ -201,7 +201,7 @@ class Activation:
         value: Any = None
         failed: BaseException | None = None
         try:
-            value = await call.body()
+            value = await call.body(self.core.invoke)
         except (KeyboardInterrupt, SystemExit):
             self.leave(command)
             raise

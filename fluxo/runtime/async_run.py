@@ -231,7 +231,7 @@ class AsyncRun(Activation):
         self._inline = True
         event: Event | None = None
         try:
-            value = await call.body()
+            value = await call.body(core.invoke)
             event = event_of_value(command, attempt, value, self.journal.at_us())
         except (KeyboardInterrupt, SystemExit):
             raise

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Coroutine, Generator, Mapping
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import Context
 from typing import Any, NoReturn
@@ -45,10 +45,10 @@ class StepCall:
         self.submitted = False
         self.begun: Begun | Over | None = None
 
-    def body(self) -> Any:
+    def body(self, invoke: Callable[[StepBase, tuple[Any, ...], dict[str, Any]], Any]) -> Any:
         """The coroutine of an async step: a fresh one, or the rest of one that was begun."""
         begun, self.begun = self.begun, None
-        return self.step.invoke(self.args, self.kwargs) if begun is None else begun
+        return invoke(self.step, self.args, self.kwargs) if begun is None else begun
 
 
 class Begun:
@@ -122,21 +122,22 @@ class StepScope:
         self.attempt = attempt
 
     def call_step(self, step: StepBase, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return step.invoke(args, kwargs)
+        return self.run.core.invoke(step, args, kwargs)
 
     def call_async_step(
         self, step: StepBase, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Coroutine[Any, Any, Any]:
-        return step.invoke(args, kwargs)  # type: ignore[no-any-return]
+        return self.run.core.invoke(step, args, kwargs)  # type: ignore[no-any-return]
 
     async def await_step(self, step: StepBase, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return await step.invoke(args, kwargs) if step.is_async else step.invoke(args, kwargs)
+        made = self.run.core.invoke(step, args, kwargs)
+        return await made if step.is_async else made
 
     def submit_step(self, step: StepBase, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
         if step.is_async:
             raise UsageError(f"{step.where}.submit() inside a step has no workflow to be part of: await it")
         try:
-            return FinishedFuture(step.invoke(args, kwargs))
+            return FinishedFuture(self.run.core.invoke(step, args, kwargs))
         except Exception as error:
             return FinishedFuture(error=error)
 

@@ -29,9 +29,13 @@ from fluxo.runtime.ports import Ports
 from fluxo.store import Store
 
 if TYPE_CHECKING:
+    from fluxo.authoring.step import StepBase
     from fluxo.runtime.activation import Activation
 
-__all__ = ["Core"]
+__all__ = ["Core", "StandIn"]
+
+StandIn = Callable[["StepBase", tuple[Any, ...], dict[str, Any]], Any]
+"""(step, args, kwargs) → what its body would have returned."""
 
 _log = logging.getLogger("fluxo.engine")
 _PAUSE_MAX_S = 2.0
@@ -50,6 +54,7 @@ class Core:
         draining: No new attempt may start; activations hand their runs back at the next quiet moment.
         on_left: Called when an activation is over, whatever its end.
         failpoint: Called with the names of failpoints by crash tests; None otherwise.
+        stand_in: Carries out step bodies in place of themselves (a test's fakes); None otherwise.
     """
 
     def __init__(
@@ -82,6 +87,11 @@ class Core:
         self.on_left: Callable[[Activation], None] = _ignore
         self.deliver_signal: Callable[[str, str, bytes, str], None] = _no_signals
         self.failpoint: Callable[[str], None] | None = None
+        self.stand_in: StandIn | None = None
+
+    def invoke(self, step: StepBase, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A step's body, or what stands in for it: a value, or a coroutine where the step is async."""
+        return step.invoke(args, kwargs) if self.stand_in is None else self.stand_in(step, args, kwargs)
 
     def hit(self, failpoint: str) -> None:
         """A named place where crash tests kill the process; nothing otherwise."""

@@ -220,7 +220,7 @@ class SyncRun(Activation):
         core.hit("before_effect")
         token = active.set(step_scope(self, command, attempt))
         try:
-            value = call.step.invoke(call.args, call.kwargs)
+            value = core.invoke(call.step, call.args, call.kwargs)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
