@@ -28,7 +28,6 @@ standard library, so that any layer can raise any error.
     │  ├─ ConflictError · LeaseLostError · SchemaVersionError
     │  └─ StoreUnavailableError
     ├─ CodecError ─ EncodeError · DecodeError
-    ├─ SimulationStuckError        a simulated cluster does nothing any more, or spins
     └─ FluxoInternalError          our bug
     Control flow, derived from BaseException so that ``except Exception`` lets it pass:
     Suspend · Cancelled
@@ -364,10 +363,6 @@ class DecodeError(CodecError):
         return (
             f"{self.where}: {self.problem}; put the annotation back or register the missing module, then resume the run"
         )
-
-
-class SimulationStuckError(FluxoError):
-    """A simulation waits for what will never come, or goes round for ever; the message says where."""
 
 
 class FluxoInternalError(FluxoError):

@@ -1,26 +1,24 @@
 """
 Histories recorded from a run, cut off after any event and continued elsewhere.
 
-Owns: a clock that leaps, and `Recording` with the law of replay: whatever prefix of a history survives, a fresh
+Owns: a process on virtual time, and `Recording` with the law of replay: whatever prefix of a history survives, a fresh
 engine goes on from it, runs no step again whose result is in it, and ends alike. Must not know any workflow.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import count
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import fluxo
 from fluxo import (
-    Engine,
     Handle,
     MemoryStore,
     RunBlockedError,
     RunCancelledError,
     RunFailedError,
 )
-from fluxo.clock import Clock, SystemClock
 from fluxo.codec.event import decode_event
 from fluxo.model.events import (
     CancelRequested,
@@ -31,11 +29,13 @@ from fluxo.model.events import (
     StepFailed,
 )
 from fluxo.model.run import RunStatus
-from fluxo.runtime.ports import Ports
 from fluxo.store import Append, Message, NewRun, Store
+from fluxo.testing.simulation.cluster import START_US, Cluster, SimNode
 from tests.e2e.places import PATIENCE_S
 
 RUN_ID = "recorded"
+FOR_EVER_S = 1e10
+"""Virtual time that no run under test takes."""
 
 executed: list[str] = []
 """Idempotency keys of the step bodies that ran, in order; see `body_ran`."""
@@ -46,18 +46,20 @@ def body_ran() -> None:
     executed.append(fluxo.info().idempotency_key)
 
 
-class LeapingClock:
-    """A clock on which `leap_s` seconds pass whenever anybody looks: long timers are due without waiting."""
-
-    def __init__(self, leap_s: float) -> None:
-        self._ticks = count(1_700_000_000_000_000, round(leap_s * 1_000_000))
-        self._real = SystemClock()
-
-    def now_us(self) -> int:
-        return next(self._ticks)
-
-    def monotonic_s(self) -> float:
-        return self._real.monotonic_s()
+@contextmanager
+def simulated(
+    fill: Callable[[MemoryStore], None] | None = None, *, works: bool = True, start_us: int = START_US
+) -> Iterator[SimNode]:
+    """A process on virtual time over a store that was filled before: whoever waits for a timer waits for nothing."""
+    # Nobody dies, so nobody need be watched: a long lease keeps heartbeats out of long sleeps.
+    cluster = Cluster(lease_s=1e7, start_us=start_us)
+    if fill is not None:
+        fill(cluster.store)
+    try:
+        yield cluster.boot(works=works)
+    finally:
+        failures = cluster.close()
+    assert not failures
 
 
 class Replay(NamedTuple):
@@ -72,18 +74,16 @@ class Replay(NamedTuple):
 class Recording:
     """A finished (or parked) run and everything needed to continue any prefix of it elsewhere."""
 
-    def __init__(self, store: Store, run_id: str, outcome: tuple[Any, ...], clock: Clock) -> None:
+    def __init__(self, store: Store, run_id: str, outcome: tuple[Any, ...]) -> None:
         run = store.get("default", run_id)
         assert run is not None
         self.run = run
         self.outcome = outcome
         self.rows = store.read(run.key, 0, 100_000)
         self.history: tuple[Event, ...] = tuple(decode_event(row[3]) for row in self.rows)
-        self._clock = clock
 
-    def upto(self, n: int) -> MemoryStore:
-        """A store that holds the run's first `n` events, its messages, and no owner: due at once."""
-        store = MemoryStore(self._clock)
+    def upto(self, n: int, store: MemoryStore) -> None:
+        """Fill a store with the run's first `n` events, its messages, and no owner: due at once."""
         run = self.run
         new = NewRun(
             "default",
@@ -102,17 +102,19 @@ class Recording:
         if n > 1:
             taken = [(number, seq) for seq, event in enumerate(self.history[:n], 1) if (number := _taken(event))]
             store.append([Append(1, 1, self.rows[0][2], self.rows[1:n], consumed=tuple(taken))])
-        return store
 
     def go_on(self, n: int, *, cancelled: bool = False) -> Replay:
         """Cut the history off after its first `n` events and let a fresh engine take it (and cancel it) from there."""
         before = len(executed)
-        store = self.upto(n)
-        if cancelled:
-            store.deliver([Message("default", self.run.run_id, "cancel", "", "\0cancel", b"null")])
-        with Engine(store, ports=Ports(clock=self._clock)) as engine:
-            outcome = outcome_of(engine.get(self.run.run_id))
-        recording = Recording(store, self.run.run_id, outcome, self._clock)
+
+        def fill(store: MemoryStore) -> None:
+            self.upto(n, store)
+            if cancelled:
+                store.deliver([Message("default", self.run.run_id, "cancel", "", "\0cancel", b"null")])
+
+        with simulated(fill, start_us=self.history[n - 1].at_us) as node:
+            outcome = outcome_of(node.engine.get(self.run.run_id), FOR_EVER_S)
+            recording = Recording(node.cluster.store, self.run.run_id, outcome)
         return Replay(outcome, recording.history, executed[before:], recording)
 
     def keys(self, n: int) -> set[str]:
@@ -134,24 +136,21 @@ class Recording:
             assert not self.keys(n) & set(replay.executed), f"recorded and executed again after event {n}"
 
 
-def record(workflow: Any, *args: Any, signals: Sequence[tuple[str, Any]] = (), leap_s: float = 0.0) -> Recording:
-    """Run a workflow to its end, its signals waiting for it; `leap_s` seconds pass at every look at the clock."""
-    clock: Clock = LeapingClock(leap_s) if leap_s else SystemClock()
-    store = MemoryStore(clock)
-    with Engine(store, ports=Ports(clock=clock), worker=not signals) as engine:
-        handle = engine.start(workflow.options(id=RUN_ID), *args)
+def record(workflow: Any, *args: Any, signals: Sequence[tuple[str, Any]] = ()) -> Recording:
+    """Run a workflow to its end, on virtual time, its signals waiting for it."""
+    with simulated(works=not signals) as node:
+        handle = node.engine.start(workflow.options(id=RUN_ID), *args)
         for name, payload in signals:
             handle.signal(name, payload)
-        if not signals:
-            return Recording(store, RUN_ID, outcome_of(handle), clock)
-    with Engine(store, ports=Ports(clock=clock)) as engine:
-        return Recording(store, RUN_ID, outcome_of(engine.get(RUN_ID)), clock)
+        if signals:
+            handle = node.cluster.boot().engine.get(RUN_ID)
+        return Recording(node.cluster.store, RUN_ID, outcome_of(handle, FOR_EVER_S))
 
 
-def outcome_of(handle: Handle[Any]) -> tuple[Any, ...]:
+def outcome_of(handle: Handle[Any], patience_s: float = PATIENCE_S) -> tuple[Any, ...]:
     """How a run ended, to be compared."""
     try:
-        return ("completed", handle.result(timeout=PATIENCE_S))
+        return ("completed", handle.result(timeout=patience_s))
     except RunFailedError as error:
         return ("failed", type(error.__cause__).__name__, str(error.__cause__))
     except RunCancelledError:

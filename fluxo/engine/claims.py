@@ -85,7 +85,9 @@ class Claims:
         with self._lock:
             if core.owner is None or core.draining or self._runs_alone():
                 return 0
+            asked_s = core.clock.monotonic_s()
             due = core.store.due(DueQuery(core.namespace, self._queues, workflows(), self.dead, CLAIM_RUNS_MAX))
+            core.clock.heard(due.now_us, asked_s)
             self.next_wake_us = due.next_wake_at_us
             claims: list[tuple[RunRecord, Append]] = []
             suspects: list[tuple[Mark, RunRecord, EventRow]] = []

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from fluxo.clock import StoreClock
 from fluxo.errors import StoreUnavailableError
 from fluxo.model.events import (
     Event,
@@ -68,7 +69,7 @@ class Core:
         concurrency: int,
     ) -> None:
         self.store = store
-        self.clock = ports.clock
+        self.clock = StoreClock(ports.clock)
         self.ids = ports.ids
         self.threads = ports.threads
         self.processes = ports.processes

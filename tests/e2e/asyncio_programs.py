@@ -28,23 +28,19 @@ caller = contextvars.ContextVar("caller", default="nobody")
 
 
 class Program(NamedTuple):
-    """
-    A workflow, what it returns, and how many seconds pass on its clock whenever anybody looks.
-
-    With more than its delays, every timer is due at once, in the order of their times.
-    """
+    """A workflow, what it returns, and whether it sleeps for hours, so that it wants virtual time."""
 
     workflow: Any
     expected: Any
-    leap_s: float
+    sleeps: bool
 
 
-def program(expected: Any, leap_s: float = 0.0) -> Callable[[Callable[[], Any]], Any]:
+def program(expected: Any, sleeps: bool = False) -> Callable[[Callable[[], Any]], Any]:
     """Register a program that returns `expected`."""
 
     def register(fn: Callable[[], Any]) -> Any:
         definition = workflow(name=f"asyncio.{fn.__name__}")(fn)
-        PROGRAMS[fn.__name__] = Program(definition, expected, leap_s)
+        PROGRAMS[fn.__name__] = Program(definition, expected, sleeps)
         return fn
 
     return register

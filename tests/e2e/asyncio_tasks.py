@@ -14,7 +14,6 @@ import fluxo
 from tests.e2e.asyncio_programs import (
     ANYTHING,
     FOR_EVER_S,
-    HOUR_S,
     called_by,
     caller,
     echo,
@@ -220,6 +219,6 @@ async def mapped_steps() -> list[Any]:
     return [await in_a_thread.aio.map(range(6), concurrency=2), await echo.aio.map("abc")]
 
 
-@program(["a", "b", "c"], leap_s=2 * HOUR_S)
+@program(["a", "b", "c"], sleeps=True)
 async def retried_beside_others() -> list[Any]:
     return list(await asyncio.gather(third_time("a"), echo("b"), third_time("c")))

@@ -15,7 +15,7 @@ import fluxo
 from tests.e2e.asyncio_programs import HOUR_S, echo, never, program, slowly
 
 
-@program(["too late", "after"], leap_s=2 * HOUR_S)
+@program(["too late", "after"], sleeps=True)
 async def timeout_that_fires() -> list[str]:
     seen: list[str] = []
     try:
@@ -36,7 +36,7 @@ async def timeout_that_does_not_fire() -> list[Any]:
     return [first, second, bound.expired(), await echo(3)]
 
 
-@program(["outer"], leap_s=2 * HOUR_S)
+@program(["inner", "outer"], sleeps=True)
 async def nested_timeouts() -> list[str]:
     seen: list[str] = []
     try:
@@ -52,7 +52,7 @@ async def nested_timeouts() -> list[str]:
     return seen
 
 
-@program(["after"], leap_s=2 * HOUR_S)
+@program(["after"], sleeps=True)
 async def wait_for_that_times_out() -> list[str]:
     seen: list[str] = []
     with suppress(TimeoutError):
@@ -66,7 +66,7 @@ async def wait_for_that_does_not() -> list[Any]:
     return [await asyncio.wait_for(slowly(1), HOUR_S), await echo(2)]
 
 
-@program([5, 4, 3, 2, 1, 0], leap_s=2 * HOUR_S)
+@program([5, 4, 3, 2, 1, 0], sleeps=True)
 async def sleepers() -> list[int]:
     woken: list[int] = []
 
@@ -171,7 +171,7 @@ async def condition_and_barrier() -> list[Any]:
     return seen
 
 
-@program(["soon", "at once", "at", "late", "step"], leap_s=2 * HOUR_S)
+@program(["soon", "at once", "step", "at", "late"], sleeps=True)
 async def callbacks() -> list[str]:
     seen: list[str] = []
     loop = asyncio.get_running_loop()

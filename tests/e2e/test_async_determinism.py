@@ -18,7 +18,6 @@ import pytest
 
 import fluxo
 from fluxo import Engine, MemoryStore, step, workflow
-from fluxo.clock import SystemClock
 from fluxo.model.events import RunWaiting, SignalReceived, StepCompleted, StepRetried, TimerFired
 from tests.e2e import asyncio_tasks, asyncio_waits
 from tests.e2e.asyncio_programs import ANYTHING, HOUR_S, PROGRAMS, echo, refuse, slowly
@@ -150,7 +149,7 @@ async def as_completed_of_coroutines() -> None:
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_asyncio_observes_the_same_on_every_replay(name: str) -> None:
     program = PROGRAMS[name]
-    recording = record(program.workflow, leap_s=program.leap_s)
+    recording = record(program.workflow)
     state, observed = recording.outcome
     assert state == "completed"
     assert program.expected is ANYTHING or observed == program.expected
@@ -169,7 +168,7 @@ def test_a_set_of_tasks_is_taken_in_the_same_order_whichever_steps_were_replayed
 
 def test_runs_that_share_a_loop_and_its_commits_do_not_disturb_each_other() -> None:
     """Beside others a run's steps are committed in batches, and its workflow is stepped from their answers."""
-    names = [name for name, program in PROGRAMS.items() if not program.leap_s]
+    names = [name for name, program in PROGRAMS.items() if not program.sleeps]
     store = MemoryStore()
     with Engine(store) as engine:
         for turn in range(3):
@@ -181,7 +180,7 @@ def test_runs_that_share_a_loop_and_its_commits_do_not_disturb_each_other() -> N
         name = run_id.split()[0]
         assert outcome[0] == "completed"
         assert PROGRAMS[name].expected is ANYTHING or outcome[1] == PROGRAMS[name].expected
-        recording = Recording(store, run_id, outcome, SystemClock())
+        recording = Recording(store, run_id, outcome)
         recording.assert_replays([len(recording.history) - 1])
 
 
@@ -192,7 +191,7 @@ def test_a_failing_task_group_fails_alike_on_every_replay() -> None:
 
 
 def test_a_run_that_waited_for_signals_and_timers_replays_from_every_event() -> None:
-    recording = record(waiting, signals=[("first", "a"), ("second", "b")], leap_s=2 * HOUR_S)
+    recording = record(waiting, signals=[("first", "a"), ("second", "b")])
     assert recording.outcome == ("completed", [1, "a", "b", True, 2])
     recording.assert_replays()
 
@@ -222,7 +221,7 @@ def test_a_cancelled_run_cleans_up_alike_on_every_replay(memory_place: Place) ->
     assert handle.cancel()
     assert outcome_of(handle) == ("cancelled",)
     engine.close()
-    recording = Recording(memory_place.look(), "recorded", ("cancelled",), memory_place.clock)
+    recording = Recording(memory_place.look(), "recorded", ("cancelled",))
     steps = [event.name for event in recording.history if isinstance(event, StepCompleted)]
     assert steps == ["asyncio.echo", "asyncio.echo", "asyncio.slowly"]
     recording.assert_replays()
@@ -249,21 +248,21 @@ def test_a_wait_that_was_given_up_takes_no_signal_and_is_not_waited_for(
 
 
 def test_a_run_that_outlived_its_time_ends_alike_on_every_replay() -> None:
-    recording = record(late, leap_s=2 * HOUR_S)
+    recording = record(late)
     assert recording.outcome[:2] == ("failed", "RunTimeoutError")
     recording.assert_replays()
 
 
 def test_retries_in_parallel_tasks_keep_their_own_attempts() -> None:
     program = PROGRAMS["retried_beside_others"]
-    recording = record(program.workflow, leap_s=program.leap_s)
+    recording = record(program.workflow)
     attempts = [(event.scope, event.attempt) for event in recording.history if isinstance(event, StepRetried)]
     assert sorted(attempts) == [("0", 1), ("0", 2), ("2", 1), ("2", 2)]
 
 
 def test_timers_fire_in_the_order_of_their_times() -> None:
     program = PROGRAMS["sleepers"]
-    recording = record(program.workflow, leap_s=program.leap_s)
+    recording = record(program.workflow)
     fired = [event for event in recording.history if isinstance(event, TimerFired)]
     assert [int(event.args or b"") for event in fired] == sorted(int(event.args or b"") for event in fired)
 

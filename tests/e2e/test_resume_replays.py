@@ -121,7 +121,7 @@ async def two_notes(text: str) -> str:
 
 def resumed(handle: Handle[Any], place: Place) -> Recording:
     """The resumed run, once it is over, with all its history."""
-    return Recording(place.look(), handle.id, outcome_of(handle), place.clock)
+    return Recording(place.look(), handle.id, outcome_of(handle))
 
 
 def reopened_at(recording: Recording) -> int:

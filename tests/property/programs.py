@@ -25,9 +25,6 @@ HOUR_S = 3600.0
 FOR_EVER_S = 1e9
 world = {"broken": False}
 
-LEAP_S = 2 * HOUR_S
-"""Passes at every look at the clock: timers of up to an hour are due at once, those for ever are not."""
-
 
 @step(name="laws.echo")
 def echo(value: int) -> int:

@@ -13,11 +13,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluxo import Engine, MemoryStore
 from fluxo.model.events import CancelRequested, CommandEvent, Event, RunReopened, StepRetried
-from fluxo.runtime.ports import Ports
 from tests.property.programs import (
-    LEAP_S,
     Node,
     async_program,
     cancellable,
@@ -30,7 +27,7 @@ from tests.property.programs import (
     unprompted,
     world,
 )
-from tests.replaying import RUN_ID, LeapingClock, Recording, outcome_of, record
+from tests.replaying import FOR_EVER_S, RUN_ID, Recording, outcome_of, record, simulated
 
 
 def signals_of(program: Node) -> list[tuple[str, int]]:
@@ -67,8 +64,7 @@ def assert_laws(recording: Recording) -> None:
 @given(plain)
 def test_a_program_gives_the_same_result_in_both_colours_and_from_every_prefix(program: Node) -> None:
     recordings = [
-        record(definition, program, signals=signals_of(program), leap_s=LEAP_S)
-        for definition in (sync_program, async_program)
+        record(definition, program, signals=signals_of(program)) for definition in (sync_program, async_program)
     ]
     results = [recording.outcome[1][0] for recording in recordings]
     assert results[0] == results[1]
@@ -78,7 +74,7 @@ def test_a_program_gives_the_same_result_in_both_colours_and_from_every_prefix(p
 
 @given(tangled, st.lists(st.floats(0, 1, exclude_max=True), min_size=2, max_size=5))
 def test_a_run_that_crashes_again_and_again_ends_as_if_it_never_had(program: Node, cuts: list[float]) -> None:
-    undisturbed = record(async_program, program, leap_s=LEAP_S)
+    undisturbed = record(async_program, program)
     recording, survived = undisturbed, 1
     for cut in cuts:
         survived += int(cut * (len(recording.history) - survived))
@@ -95,7 +91,7 @@ def test_a_run_that_crashes_again_and_again_ends_as_if_it_never_had(program: Nod
 )
 def test_a_run_cancelled_at_any_point_ends_alike_from_there_on(chosen: tuple[Any, Node], data: st.DataObject) -> None:
     definition, program = chosen
-    undisturbed = record(definition, program, leap_s=LEAP_S)
+    undisturbed = record(definition, program)
     n = data.draw(st.integers(1, len(undisturbed.history) - 1), "events before the cancellation")
     cancelled = undisturbed.go_on(n, cancelled=True).recording
     assert cancelled.outcome[0] in ("cancelled", "completed")
@@ -106,13 +102,13 @@ def test_a_run_cancelled_at_any_point_ends_alike_from_there_on(chosen: tuple[Any
 
 @given(tangled)
 def test_tangled_tasks_give_the_same_result_from_every_prefix(program: Node) -> None:
-    assert_laws(record(async_program, program, leap_s=LEAP_S))
+    assert_laws(record(async_program, program))
 
 
 @given(st.one_of(st.tuples(st.just(sync_program), failing), st.tuples(st.just(async_program), failing_tangled)))
 def test_a_failed_run_that_is_resumed_ends_as_if_it_had_never_failed(chosen: tuple[Any, Node]) -> None:
     definition, program = chosen
-    undisturbed = record(definition, program, leap_s=LEAP_S)
+    undisturbed = record(definition, program)
     resumed = fail_and_resume(definition, program)
     assert resumed.outcome[0] == "completed", resumed.outcome
     assert resumed.outcome[1][0] == undisturbed.outcome[1][0]
@@ -125,16 +121,14 @@ def test_a_failed_run_that_is_resumed_ends_as_if_it_had_never_failed(chosen: tup
 
 def fail_and_resume(definition: Any, program: Node) -> Recording:
     """Run a program while the world is broken, and resume it, if it failed, once it is not."""
-    clock = LeapingClock(LEAP_S)
-    store = MemoryStore(clock)
-    with Engine(store, ports=Ports(clock=clock)) as engine:
+    with simulated() as node:
         world["broken"] = True
         try:
-            handle = engine.start(definition.options(id=RUN_ID), program)
-            outcome = outcome_of(handle)
+            handle = node.engine.start(definition.options(id=RUN_ID), program)
+            outcome = outcome_of(handle, FOR_EVER_S)
         finally:
             world["broken"] = False
         if outcome[0] == "failed":
             handle.resume()
-            outcome = outcome_of(handle)
-    return Recording(store, RUN_ID, outcome, clock)
+            outcome = outcome_of(handle, FOR_EVER_S)
+        return Recording(node.cluster.store, RUN_ID, outcome)

@@ -16,6 +16,7 @@ from typing import Any
 
 from fluxo.engine import Engine
 from fluxo.engine.node import Node
+from fluxo.errors import StoreError
 from fluxo.runtime.activation import Activation
 from fluxo.runtime.async_run import AsyncRun
 from fluxo.runtime.core import StandIn
@@ -27,7 +28,10 @@ from fluxo.testing.simulation.fibers import Choose, Gone, Scheduler, SimEvent, S
 from fluxo.testing.simulation.ports import SimClock, SimProcesses, sim_ports
 from fluxo.testing.simulation.store import SimBell, SimStore
 
-__all__ = ["Appended", "Cluster", "SimNode"]
+__all__ = ["START_US", "Appended", "Cluster", "SimNode"]
+
+START_US = 1_800_000_000_000_000
+"""When simulated time begins, unless something else is asked for: 15 January 2027, 08:00 UTC."""
 
 Appended = Callable[["SimNode", Sequence[Append], Sequence[Outcome]], None]
 Main = Callable[[Engine], None]
@@ -45,6 +49,9 @@ class Cluster:
         resources: What steps get from `fluxo.resource`.
         one_machine: The processes see each other's deaths in the process table; otherwise only silence tells.
         failpoints: Named failpoints are points, too. The engine's short way past them is not taken then.
+        stand_in: What runs in place of step bodies.
+        concurrency: Sync runs of one process at once, as the engine's.
+        start_us: What time it is when it begins.
 
     Attributes:
         nodes: All processes ever booted, in order.
@@ -65,8 +72,9 @@ class Cluster:
         failpoints: bool = False,
         stand_in: StandIn | None = None,
         concurrency: int = 8,
+        start_us: int = START_US,
     ) -> None:
-        self.scheduler = Scheduler(choose)
+        self.scheduler = Scheduler(choose, start_us)
         self.clock = SimClock(self.scheduler)
         self.bell = SimBell()
         self.store = MemoryStore(self.clock, self.bell)
@@ -111,7 +119,13 @@ class Cluster:
 
 
 class SimNode:
-    """One process of a cluster: an engine, and its connection to the store."""
+    """
+    One process of a cluster: an engine, and its connection to the store.
+
+    Attributes:
+        opened: Its engine is open: registered, and through with its first recovery.
+        unsure: Runs whose last append was answered unknown without having been executed.
+    """
 
     def __init__(self, cluster: Cluster, pid: int, *, works: bool, skew_us: int) -> None:
         self.cluster = cluster
@@ -139,6 +153,7 @@ class SimNode:
         if cluster.failpoints:
             self.node.core.failpoint = self.point
         self.opened = False
+        self.unsure: dict[int, str] = {}
 
     @property
     def alive(self) -> bool:
@@ -154,7 +169,14 @@ class SimNode:
         """The first fiber: open the engine, then `main`."""
 
         def first_fiber() -> None:
-            self.node.open()
+            try:
+                self.node.open()
+            except StoreError:
+                # What an application does that cannot open its engine: end, and be started again.
+                self.die()
+                if self.cluster.on_crash is not None:
+                    self.cluster.on_crash(self)
+                return
             self.opened = True
             if main is not None:
                 main(self.engine)
@@ -204,6 +226,9 @@ class SimNode:
 
     def hint(self) -> None:
         self._hinted.set()
+
+    def lost(self, batch: Sequence[Append]) -> None:
+        self.unsure.update((append.key, self.name) for append in batch)
 
     def appended(self, batch: Sequence[Append], outcomes: Sequence[Outcome]) -> None:
         if self.cluster.on_appended is not None:

@@ -21,7 +21,7 @@ from typing import Any, Final, NoReturn
 
 from greenlet import getcurrent, greenlet
 
-from fluxo.errors import SimulationStuckError
+from fluxo.testing.errors import SimulationStuckError
 
 __all__ = ["Choose", "Fiber", "Gone", "Scheduler", "SimEvent", "SimLock", "SimProcess", "first"]
 
@@ -96,7 +96,7 @@ class Scheduler:
         ended: The simulation is over; what still unwinds must not wait.
     """
 
-    def __init__(self, choose: Choose = first, start_us: int = 1_800_000_000_000_000) -> None:
+    def __init__(self, choose: Choose = first, start_us: int = 0) -> None:
         self.now_us = start_us
         self.choose = choose
         self.current: Fiber | None = None

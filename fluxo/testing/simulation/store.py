@@ -71,6 +71,10 @@ class Connection(Protocol):
         """A hint of one's own."""
         ...
 
+    def lost(self, batch: Sequence[Append]) -> None:
+        """Appends that never reached the store; the process will be told that their outcome is unknown."""
+        ...
+
     def appended(self, batch: Sequence[Append], outcomes: Sequence[Outcome]) -> None:
         """What the store has answered, whatever the process will hear of it."""
         ...
@@ -102,6 +106,7 @@ class SimStore:
         if fault is Fault.ERROR_BEFORE:
             # Refused for good, or never arrived and nobody can tell: the store may say either.
             if connection.fault("append") is Fault.NONE:
+                connection.lost(batch)
                 return [Unknown("the request was lost") for _ in batch]
             raise StoreUnavailableError("the simulated store", "the append was refused")
         outcomes = self._store.append(batch)

@@ -117,7 +117,7 @@ def record_held(definition: Any) -> Recording:
     with Engine(store, ports=Ports(clock=clock)) as engine:
         engine._node.core.step_threads = held  # type: ignore[assignment]
         outcome = outcome_of(engine.start(definition.options(id=RUN_ID)))
-    return Recording(store, RUN_ID, outcome, clock)
+    return Recording(store, RUN_ID, outcome)
 
 
 @pytest.mark.usefixtures("new_clock")
@@ -138,15 +138,14 @@ def test_a_result_that_came_before_the_end_of_the_runs_time_reaches_the_workflow
     recording.assert_replays(range(4, len(recording.history)))
 
 
-SYNC_PROGRAMS: dict[str, tuple[Any, float]] = {"sequence": (sequence, 2 * HOUR_S)}
+SYNC_PROGRAMS: dict[str, Any] = {"sequence": sequence}
 
 
 @pytest.mark.parametrize("name", [*PROGRAMS, *SYNC_PROGRAMS])
 def test_a_step_answered_in_place_leaves_the_same_trace_as_one_answered_the_long_way(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    definition, leap_s = SYNC_PROGRAMS.get(name) or (PROGRAMS[name].workflow, PROGRAMS[name].leap_s)
-    recording = record(definition, leap_s=leap_s)
+    recording = record(SYNC_PROGRAMS.get(name) or PROGRAMS[name].workflow)
     last = len(recording.history) - 1
     short, short_trace = traced(recording, last, monkeypatch)
     monkeypatch.setattr(Machine, "recorded", lambda *_: None)
