@@ -239,10 +239,12 @@ class ReplayLoop(asyncio.AbstractEventLoop):
 
     def discard(self) -> None:
         """
-        Drop all tasks without letting them act: their coroutines are closed, newest first.
+        Drop all tasks without letting them act: their coroutines are closed, newest first. Idempotent.
 
         Commands issued meanwhile raise, so nothing in a ``finally`` block can execute or append.
         """
+        if self.closing:
+            return
         self.closing = True
         outer = _get_running_loop()
         _set_running_loop(self)

@@ -112,6 +112,8 @@ class Cluster:
         """End the simulation: every process dies where it stands; what came out of fibers."""
         for node in self.nodes:
             node.die()
+        for node in self.nodes:
+            node.hush()
         failures = list(self.scheduler.end())
         for node in self.nodes:
             node.bury()
@@ -204,7 +206,7 @@ class SimNode:
             if self.cluster.on_crash is not None:
                 self.cluster.on_crash(self)
             # Nothing of this process runs ever again, so neither does what stands below this line.
-            scheduler.leave(fiber)
+            scheduler.leave()
         if verdict is Verdict.STOP:
             self.process.stopped = True
             due_us = scheduler.now_us + round(self.cluster.faults.stop_s() * 1_000_000)
@@ -244,6 +246,11 @@ class SimNode:
             activation.journal.lost = True
             if isinstance(activation, SyncRun):
                 activation.unwinding = True
+
+    def hush(self) -> None:
+        """Before a dead process is unwound: nothing that this wakes may run."""
+        for loop in self.threads.loops:
+            loop.hush()
 
     def bury(self) -> None:
         """Take apart what a dead process has left in memory."""

@@ -53,12 +53,12 @@ class SimProcess:
 
 
 class Fiber:
-    """One strand of execution in a host."""
+    """One strand of execution in a process."""
 
-    __slots__ = ("done", "greenlet", "hooks", "host", "ident", "label", "loop")
+    __slots__ = ("done", "greenlet", "hooks", "ident", "label", "loop", "process")
 
-    def __init__(self, host: SimProcess, label: str, ident: int) -> None:
-        self.host = host
+    def __init__(self, process: SimProcess, label: str, ident: int) -> None:
+        self.process = process
         self.label = label
         self.ident = ident
         self.greenlet: greenlet | None = None
@@ -109,24 +109,25 @@ class Scheduler:
         self._stopped: deque[Fiber] = deque()
         self._timers: list[tuple[int, int, Callable[[], None]]] = []
         self._numbers = 0
-        self._buried: list[Fiber] = []
+        self._fibers: list[Fiber] = []
 
-    def spawn(self, host: SimProcess, target: Callable[[], None], label: str) -> Fiber:
-        """A new fiber of this host, ready to run `target`."""
+    def spawn(self, process: SimProcess, target: Callable[[], None], label: str) -> Fiber:
+        """A new fiber of this process, ready to run `target`."""
         self._numbers += 1
-        fiber = Fiber(host, label, self._numbers)
+        fiber = Fiber(process, label, self._numbers)
 
         def main() -> None:
             try:
                 target()
             except BaseException as error:
-                if host.alive:
+                if process.alive:
                     self.failures.append(error)
             finally:
                 if fiber.done is not None:
                     fiber.done.set()
 
         fiber.greenlet = greenlet(main)
+        self._fibers.append(fiber)
         self._ready.append(fiber)
         return fiber
 
@@ -153,6 +154,8 @@ class Scheduler:
         fiber = self.current
         if self.ended:
             raise Gone
+        if fiber is not None and fiber.greenlet is not getcurrent():
+            raise Gone
         if fiber is None:
             raise SimulationStuckError("the test itself waited where only a fiber can")
         wait = _Wait(fiber)
@@ -166,15 +169,14 @@ class Scheduler:
 
     def pass_on(self, fiber: Fiber) -> None:
         """Give control away without being ready again; whoever has made arrangements gets it back."""
-        if not fiber.host.alive:
+        if not fiber.process.alive:
             raise Gone
         self._hub.switch()
-        if not fiber.host.alive:
+        if not fiber.process.alive:
             raise Gone
 
-    def leave(self, fiber: Fiber) -> NoReturn:
-        """Give control away for good: the fiber's process has just died under it."""
-        self._buried.append(fiber)
+    def leave(self) -> NoReturn:
+        """Give control away for good: the current fiber's process has just died under it."""
         self._hub.switch()
         raise Gone
 
@@ -187,7 +189,7 @@ class Scheduler:
 
     def wake(self, wait: _Wait) -> bool:
         """End a wait; False if it is over already, or nobody is left to be woken."""
-        if wait.over or not wait.fiber.host.alive:
+        if wait.over or not wait.fiber.process.alive:
             return False
         wait.over = wait.woken = True
         self._ready.append(wait.fiber)
@@ -196,7 +198,7 @@ class Scheduler:
     def _expire(self, wait: _Wait) -> None:
         if not wait.over:
             wait.over = True
-            if wait.fiber.host.alive:
+            if wait.fiber.process.alive:
                 self._ready.append(wait.fiber)
 
     def run(self, until: Callable[[], bool], limit_us: int | None = None) -> bool:
@@ -224,12 +226,12 @@ class Scheduler:
             index = self.choose(len(ready)) if len(ready) > 1 else 0
             fiber = ready[index]
             del ready[index]
-            if not fiber.host.alive:
-                self._buried.append(fiber)
-            elif fiber.host.stopped:
+            if not fiber.process.alive:
+                continue
+            if fiber.process.stopped:
                 self._stopped.append(fiber)
-            else:
-                return fiber
+                continue
+            return fiber
         return None
 
     def _switch(self, fiber: Fiber) -> None:
@@ -267,25 +269,29 @@ class Scheduler:
             heapq.heappop(timers)[2]()
         return True
 
-    def go_on(self, host: SimProcess) -> None:
-        """A stopped host may run again."""
-        host.stopped = False
-        still = [fiber for fiber in self._stopped if fiber.host is not host]
-        self._ready.extend(fiber for fiber in self._stopped if fiber.host is host)
+    def go_on(self, process: SimProcess) -> None:
+        """A stopped process may run again."""
+        process.stopped = False
+        still = [fiber for fiber in self._stopped if fiber.process is not process]
+        self._ready.extend(fiber for fiber in self._stopped if fiber.process is process)
         self._stopped = deque(still)
 
     def end(self) -> Sequence[BaseException]:
         """
-        Nothing runs any more; what came out of fibers.
+        Nothing runs any more: what is blocked is unwound; what came out of fibers.
 
-        Fibers that are blocked are left where they are: whoever ends the simulation marks their hosts dead first, so
-        that what their unwinding finds refuses to do anything.
+        Whoever ends the simulation has marked all processes dead, so that what their unwinding finds refuses to do
+        anything. It happens here and not when the collector comes by, which might be within another simulation.
         """
         self.ended = True
         self._ready.clear()
         self._stopped.clear()
         self._timers.clear()
-        self._buried.clear()
+        fibers, self._fibers = self._fibers, []
+        for fiber in fibers:
+            strand, fiber.greenlet = fiber.greenlet, None
+            if strand and not strand.dead:
+                strand.throw()
         return self.failures
 
 

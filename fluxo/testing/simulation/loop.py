@@ -45,6 +45,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._wakeup = wakeup
         self._selector = _Selector(wakeup)
         self._clock_resolution = 1e-6
+        self.set_debug(False)  # its check that calls come from the loop's thread cannot tell fibers apart
 
     def time(self) -> float:
         return self._scheduler.now_us / 1_000_000
@@ -74,6 +75,7 @@ class FiberLoop:
         self.loop = VirtualLoop(scheduler, SimEvent(scheduler))
         self.core_host: Host | None = None
         self._scheduler = scheduler
+        self._process = process
         self._ident = ident
         self._closing = False
         self._fiber = scheduler.spawn(process, self._run, "loop")
@@ -94,13 +96,16 @@ class FiberLoop:
         self.loop.call_soon_threadsafe(lambda: None)
         self._scheduler.join(self._fiber)
 
+    def hush(self) -> None:
+        """The process is dead: what its unwinding wakes shall neither run nor complain."""
+        self.loop.set_exception_handler(lambda _, __: None)
+        for handle in self.loop._ready:  # type: ignore[attr-defined]
+            handle.cancel()
+
     def discard(self) -> None:
-        """The process is dead: nothing on this loop may act, or complain, any more."""
-        if self.core_host is not None:
-            for task in self.core_host.tasks:
-                task._log_destroy_pending = False  # type: ignore[attr-defined]
-        self.loop._thread_id = None  # type: ignore[attr-defined]
-        self.loop._ready.clear()  # type: ignore[attr-defined]
+        """All is unwound: close the loop, with what never ended on it."""
+        for task in asyncio.all_tasks(self.loop):
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
         self.loop.close()
 
     def _run(self) -> None:
@@ -108,7 +113,7 @@ class FiberLoop:
         loop: Any = self.loop
         loop._thread_id = -1  # asyncio's mark of a loop that runs
         try:
-            while not self._closing:
+            while self._process.alive and not self._closing:
                 loop._run_once()
         finally:
             asyncio._set_running_loop(None)

@@ -86,10 +86,10 @@ class SimThreading:
         loops: The event loops it has made.
     """
 
-    def __init__(self, scheduler: Scheduler, host: SimProcess) -> None:
+    def __init__(self, scheduler: Scheduler, process: SimProcess) -> None:
         self.loops: list[FiberLoop] = []
         self._scheduler = scheduler
-        self._host = host
+        self._process = process
 
     def lock(self) -> Lock:
         return SimLock(self._scheduler)
@@ -105,14 +105,14 @@ class SimThreading:
         return self._scheduler.now_us / 1_000_000
 
     def pool(self, size: int, label: str) -> Pool:
-        return _FiberPool(self._scheduler, self._host, size, label)
+        return _FiberPool(self._scheduler, self._process, size, label)
 
     def start(self, target: Callable[[], None], label: str) -> Callable[[], None]:
-        fiber = self._scheduler.spawn(self._host, target, label)
+        fiber = self._scheduler.spawn(self._process, target, label)
         return lambda: self._scheduler.join(fiber)
 
     def loop(self) -> LoopRunner:
-        runner = FiberLoop(self._scheduler, self._host, self.ident)
+        runner = FiberLoop(self._scheduler, self._process, self.ident)
         self.loops.append(runner)
         return runner
 
@@ -120,9 +120,9 @@ class SimThreading:
 class _FiberPool:
     """At most `size` fibers for jobs; further jobs wait in line."""
 
-    def __init__(self, scheduler: Scheduler, host: SimProcess, size: int, label: str) -> None:
+    def __init__(self, scheduler: Scheduler, process: SimProcess, size: int, label: str) -> None:
         self._scheduler = scheduler
-        self._host = host
+        self._process = process
         self._size = size
         self._label = label
         self._active = 0
@@ -132,7 +132,7 @@ class _FiberPool:
         self._jobs.append(job)
         if self._active < self._size:
             self._active += 1
-            self._scheduler.spawn(self._host, self._serve, self._label)
+            self._scheduler.spawn(self._process, self._serve, self._label)
 
     def free(self) -> int:
         return self._size - self._active - len(self._jobs)
@@ -149,8 +149,8 @@ class _FiberPool:
 
 
 def sim_ports(
-    scheduler: Scheduler, host: SimProcess, clock: SimClock, processes: SimProcesses, source: random.Random
+    scheduler: Scheduler, process: SimProcess, clock: SimClock, processes: SimProcesses, source: random.Random
 ) -> tuple[Ports, SimThreading]:
     """The ports of one process, drawing from `source`."""
-    threads = SimThreading(scheduler, host)
+    threads = SimThreading(scheduler, process)
     return Ports(clock, SimIds(source), threads, processes, source.random), threads
