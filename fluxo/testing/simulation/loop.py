@@ -99,7 +99,8 @@ class FiberLoop:
     def hush(self) -> None:
         """The process is dead: what its unwinding wakes shall neither run nor complain."""
         self.loop.set_exception_handler(lambda _, __: None)
-        for handle in self.loop._ready:  # type: ignore[attr-defined]
+        loop: Any = self.loop
+        for handle in loop._ready:
             handle.cancel()
 
     def discard(self) -> None:
