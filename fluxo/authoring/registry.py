@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fluxo.authoring.step import StepBase
     from fluxo.authoring.workflow import WorkflowBase
 
-__all__ = ["find_workflow", "register_step", "register_workflow", "workflows"]
+__all__ = ["find_step", "find_workflow", "register_step", "register_workflow", "workflows"]
 
 _workflows: dict[tuple[str, str], WorkflowBase] = {}
 _steps: dict[str, StepBase] = {}
@@ -50,6 +50,11 @@ def register_step(definition: StepBase) -> None:
 def find_workflow(name: str, version: str) -> WorkflowBase | None:
     """The workflow registered under (name, version), or None."""
     return _workflows.get((name, version))
+
+
+def find_step(name: str) -> StepBase | None:
+    """The step registered under a name, or None; copies with another name are not registered."""
+    return _steps.get(name)
 
 
 def workflows() -> tuple[tuple[str, str], ...]:

@@ -80,6 +80,7 @@ def blocking(run: Activation, problem: FluxoError) -> tuple[Event, Projection]:
     """The event that stops the run until someone acts."""
     reason = _REASONS.get(type(problem), "error")
     seq: int = getattr(problem, "seq", run.machine.peek_seq())
-    _log.error("run %s is blocked (%s): %s", run.run_id, reason, problem)
+    if run.core.owner is not None:  # a rehearsal has none, and blocks nothing
+        _log.error("run %s is blocked (%s): %s", run.run_id, reason, problem)
     event = RunBlocked(run.journal.at_us(), reason, str(problem), seq)
     return event, run.projection(RunStatus.BLOCKED, owned=False)

@@ -115,6 +115,7 @@ class SyncRun(Activation):
                 self._conclude(*ending(self, value, error))
         except (ReplayError, LeaseLostError) as problem:
             if not self.journal.lost:
+                machine.stop(problem)
                 self._conclude(*blocking(self, problem))
         except StoreUnavailableError as problem:
             _log.warning("run %s is left as it is: %s", self.run_id, problem)

@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 from fluxo.engine import Engine
 from fluxo.engine.node import Node
@@ -202,16 +202,20 @@ class SimNode:
         if verdict is Verdict.GO:
             return
         if verdict is Verdict.CRASH:
-            self.die()
-            if self.cluster.on_crash is not None:
-                self.cluster.on_crash(self)
-            # Nothing of this process runs ever again, so neither does what stands below this line.
-            scheduler.leave()
+            self.crash()
         if verdict is Verdict.STOP:
             self.process.stopped = True
             due_us = scheduler.now_us + round(self.cluster.faults.stop_s() * 1_000_000)
             scheduler.later(due_us, self._go_on)
         scheduler.give_way()
+
+    def crash(self) -> NoReturn:
+        """Die here and now, on a fiber of this process; whoever wants to boot another is told."""
+        self.die()
+        if self.cluster.on_crash is not None:
+            self.cluster.on_crash(self)
+        # Nothing of this process runs ever again, so neither does what stands below this line.
+        self.cluster.scheduler.leave()
 
     def fault(self, method: str) -> Fault:
         if self.cluster.scheduler.current is None:
