@@ -12,7 +12,7 @@ import os
 import threading
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar, overload
 
 from fluxo.authoring.workflow import AsyncWorkflow, Workflow
 from fluxo.clock import Clock
@@ -61,6 +61,8 @@ class Engine:
         lease: How long a worker may be silent before others take over its runs.
         worker: False makes a client that starts and queries, and executes nothing.
         name: A label for people.
+        guard: What happens when workflow code calls what no replay repeats (a clock, chance, files, threads …):
+            nothing, a RuntimeWarning, or a UsageError at the call. It costs about as much as a profiler.
         ports: Where time, identities, chance and threads come from: the machine, unless a test brings others.
 
     Raises:
@@ -79,8 +81,14 @@ class Engine:
         lease: timedelta = timedelta(seconds=LEASE_S),
         worker: bool = True,
         name: str | None = None,
+        guard: Literal["off", "warn", "raise"] = "off",
         ports: Ports | None = None,
     ) -> None:
+        watching = None
+        if guard != "off":
+            from fluxo.runtime.guard import guard_for
+
+            watching = guard_for(guard)
         if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
             raise UsageError("concurrency must be a whole number from 1")
         if isinstance(queues, str):
@@ -97,6 +105,7 @@ class Engine:
             observers=observers,
             concurrency=concurrency,
         )
+        core.guard = watching
         names = tuple(check_name("queue", queue) for queue in queues)
         self._node = Node(core, queues=names, lease_s=lease_s, label=name or f"{os.getpid()}", works=worker)
         self._aio: AsyncEngine | None = None

@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from contextvars import Context, copy_context
 from os.path import dirname, join
+from types import FrameType
 from typing import Any, TypeVarTuple, Unpack
 
 from fluxo.errors import Suspend, UsageError
@@ -132,6 +133,7 @@ class ReplayLoop(asyncio.AbstractEventLoop):
     Attributes:
         ready: Callbacks that can run now; the run is quiet when it is empty.
         in_main: The main task is being stepped.
+        guard: A profile function that is set while workflow code runs.
         entered: It is the thread's running loop. Changing that costs a system call, so it is done when needed only.
         home: The context of the driver itself, shared with the workflow's main task.
         salt: Sets the tasks of one run apart from those of others: asyncio keeps all tasks of a process in one
@@ -144,6 +146,7 @@ class ReplayLoop(asyncio.AbstractEventLoop):
         self.ready: deque[_Ready] = deque()
         self.tasks: list[RunTask] = []
         self.closing = False
+        self.guard: Callable[[FrameType, str, Any], object] | None = None
         self.in_main = False
         self.entered = False
         self._pruned = 32
@@ -198,10 +201,14 @@ class ReplayLoop(asyncio.AbstractEventLoop):
         if self._outer_hooks is None:
             self._outer_hooks = sys.get_asyncgen_hooks()
         sys.set_asyncgen_hooks(None, self._hook)
+        if self.guard is not None:
+            sys.setprofile(self.guard)
 
     def leave(self, outer: asyncio.AbstractEventLoop | None) -> None:
         """Make `outer` the running loop again."""
         self.entered = False
+        if self.guard is not None:
+            sys.setprofile(None)
         _set_running_loop(outer)
         if self._outer_hooks is not None:
             sys.set_asyncgen_hooks(*self._outer_hooks)

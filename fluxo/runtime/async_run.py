@@ -72,6 +72,7 @@ class AsyncRun(Activation):
         self.home = contextvars.Context()
         # typeshed marks every method of the base abstract; those a workflow must not use stay unimplemented.
         self.loop = ReplayLoop(self.machine, self.home)  # type: ignore[abstract]
+        self.loop.guard = core.guard
         self._main: RunTask | None = None
         self.lone = LoneSteps(self)
         self._scope = AsyncScope(self, self.loop)

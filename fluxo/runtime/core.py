@@ -32,6 +32,7 @@ from fluxo.store import Store
 if TYPE_CHECKING:
     from fluxo.authoring.step import StepBase
     from fluxo.runtime.activation import Activation
+    from fluxo.runtime.guard import Guard
 
 __all__ = ["Core", "StandIn"]
 
@@ -55,6 +56,7 @@ class Core:
         draining: No new attempt may start; activations hand their runs back at the next quiet moment.
         on_left: Called when an activation is over, whatever its end.
         failpoint: Called with the names of failpoints by crash tests; None otherwise.
+        guard: Watches what workflow code calls; None when that is off.
         stand_in: Carries out step bodies in place of themselves (a test's fakes); None otherwise.
     """
 
@@ -89,6 +91,7 @@ class Core:
         self.deliver_signal: Callable[[str, str, bytes, str], None] = _no_signals
         self.failpoint: Callable[[str], None] | None = None
         self.stand_in: StandIn | None = None
+        self.guard: Guard | None = None
 
     def invoke(self, step: StepBase, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A step's body, or what stands in for it: a value, or a coroutine where the step is async."""

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from fluxo.authoring.workflow import WorkflowBase
     from fluxo.replay.history import History
     from fluxo.runtime.core import Core
+    from fluxo.runtime.guard import Guard
 
 __all__ = ["SyncRun"]
 
@@ -89,7 +90,8 @@ class SyncRun(Activation):
         error: BaseException | None = None
         try:
             args, kwargs = self.input()
-            value = self.definition.fn(*args, **kwargs)
+            guard = self.core.guard
+            value = self.definition.fn(*args, **kwargs) if guard is None else self._watched(guard, args, kwargs)
         except (KeyboardInterrupt, SystemExit):
             # A shutdown of the worker, not an outcome: the run goes back as it is.
             self.unwinding = True
@@ -98,6 +100,13 @@ class SyncRun(Activation):
         except BaseException as problem:
             error = problem
         self._close(value, error)
+
+    def _watched(self, guard: Guard, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The workflow's function under the guard's eyes."""
+        from fluxo.runtime.guard import guarded
+
+        with guarded(guard):
+            return self.definition.fn(*args, **kwargs)
 
     def _close(self, value: Any, error: BaseException | None) -> None:
         machine = self.machine

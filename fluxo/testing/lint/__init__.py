@@ -16,7 +16,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Final
 
-from fluxo.testing.lint import rules
+from fluxo.replay import advice as rules
 from fluxo.testing.lint.checks import checked
 from fluxo.testing.lint.program import load
 

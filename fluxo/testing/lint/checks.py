@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 
-from fluxo.testing.lint import rules
+from fluxo.replay import advice as rules
 from fluxo.testing.lint.names import FunctionNode, Scope, own_nodes
 from fluxo.testing.lint.program import Function, Kind, Program
 from fluxo.testing.lint.state import written_state

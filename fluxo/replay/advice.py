@@ -1,7 +1,8 @@
 """
 What a workflow must not use, and what to write instead.
 
-Owns: the table from qualified names to rules, and the wording. Must not know syntax trees. Theory: a replay runs the
+Owns: the table from qualified names to rules, and the wording. Must not know who finds a use: the static check reads
+it, the guard hears of it at the call. Theory: a replay runs the
 workflow's code again, so everything the code sees must come from the log or be computed from what came from it.
 """
 
