@@ -205,6 +205,8 @@ class Activation:
         except (KeyboardInterrupt, SystemExit):
             self.leave(command)
             raise
+        except GeneratorExit:
+            raise  # the host's loop was closed under us: no outcome of the step
         except BaseException as error:
             # Given up (timed out, cancelled with its wait, host going down): then its outcome is nobody's.
             if self.given_up(command, attempt, error):

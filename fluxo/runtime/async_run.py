@@ -234,7 +234,8 @@ class AsyncRun(Activation):
         try:
             value = await call.body(core.invoke)
             event = event_of_value(command, attempt, value, self.journal.at_us())
-        except (KeyboardInterrupt, SystemExit):
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            # A shutdown, or the host's loop was closed under us: no outcome of the step.
             raise
         except asyncio.CancelledError as error:
             if not self._interrupted:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from fluxo.authoring.workflow import WorkflowBase
 from fluxo.codec.event import decode_event
@@ -144,13 +144,21 @@ class Trial:
     repeated: Sequence[str]
 
 
+class Watcher(Protocol):
+    """Looks on, as `Invariants` do."""
+
+    def finish(self) -> None:
+        """The run is over."""
+        ...
+
+
 def attempt(
     case: Case,
     faults: Faults | None = None,
     *,
     choose: Choose = first,
     copies: int = 1,
-    watch: Callable[[Cluster], object] | None = None,
+    watch: Callable[[Cluster], Watcher] | None = None,
 ) -> Trial:
     """
     Play a case to its end.
@@ -160,7 +168,7 @@ def attempt(
         faults: When the process dies; `CrashAt` for one that is said in advance.
         choose: Who of the ready runs next.
         copies: How often each message is delivered, under one key.
-        watch: Sees the cluster before anything happens in it.
+        watch: Sees the cluster before anything happens in it; what it returns is told when all is over.
     """
     with quiet():
         return _Play(case, CrashAt() if faults is None else faults, choose, copies, watch).play()
@@ -173,7 +181,7 @@ class _Play:
         faults: Faults,
         choose: Choose,
         copies: int,
-        watch: Callable[[Cluster], object] | None,
+        watch: Callable[[Cluster], Watcher] | None,
     ) -> None:
         self.case = case
         self.faults = faults
@@ -192,8 +200,7 @@ class _Play:
         self.cluster.on_crash = self._crashed
         self.recorded: set[str] = set()
         self.seen = 0
-        if watch is not None:
-            watch(self.cluster)
+        self.watcher = None if watch is None else watch(self.cluster)
 
     def play(self) -> Trial:
         cluster = self.cluster
@@ -202,6 +209,8 @@ class _Play:
             for n, sent in enumerate(self.case.sent):
                 self._send_later(n, sent, sent.after_s)
             cluster.run(self._over, WITHIN_S)
+            if self.watcher is not None:
+                self.watcher.finish()
             rows = self._rows()
         finally:
             failures = cluster.close()

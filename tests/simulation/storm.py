@@ -23,7 +23,7 @@ from fluxo.testing.simulation.invariants import Invariants
 
 LEASE_S = 10.0
 STORM_S = 120.0
-REST_S = 3_000.0
+REST_S = 200_000.0
 """Virtual time within which everything must have ended once the faults are over (I13); sleeps are shorter."""
 
 

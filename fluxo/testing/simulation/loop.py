@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from fluxo.runtime.host import Host
@@ -107,6 +108,9 @@ class FiberLoop:
         """All is unwound: close the loop, with what never ended on it."""
         for task in asyncio.all_tasks(self.loop):
             task._log_destroy_pending = False  # type: ignore[attr-defined]
+            coro: Any = task.get_coro()
+            with suppress(BaseException):  # what its own unwinding finds refuses to do anything
+                coro.close()
         self.loop.close()
 
     def _run(self) -> None:
