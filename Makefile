@@ -10,7 +10,7 @@ TYPED = fluxo $(wildcard tests/typing/*.py)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check lint types layers pytest bench bench-peers test-pythons clean
+.PHONY: help demo test check lint types layers pytest sim sim-long bench bench-peers test-pythons clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-13s %s\n", $$1, $$2 }'
@@ -18,7 +18,7 @@ help: ## this list
 demo: $(VENV)/.with-cli ## run the example on its own orders, or on yours: make demo ORDERS=<directory>
 	$(BIN)/python -m examples.orders $(if $(ORDERS),--orders "$(ORDERS)")
 
-test: check pytest ## everything CI runs: lint, types, layers, tests
+test: check pytest sim ## everything CI runs: lint, types, layers, tests, simulation
 
 check: lint types layers ## everything but the tests
 
@@ -35,6 +35,12 @@ layers: $(VENV)/.with-dev ## imports run one way
 
 pytest: $(VENV)/.with-dev ## the tests alone; make pytest ARGS="-k replay"
 	$(BIN)/python -m pytest $(ARGS)
+
+sim: $(VENV)/.with-dev ## 50,000 simulated crashes, each survived
+	$(BIN)/python -m tests.simulation --crashes 50000 $(ARGS)
+
+sim-long: $(VENV)/.with-dev ## 1,000,000 simulated crashes, every pair for short runs
+	$(BIN)/python -m tests.simulation --crashes 1000000 --pairs $(ARGS)
 
 bench: $(VENV)/.with-dev ## measure this machine and fluxo on it
 	$(BIN)/python -m bench

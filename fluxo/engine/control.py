@@ -18,7 +18,7 @@ from fluxo.engine.watch import End
 from fluxo.engine.worker import end_of
 from fluxo.errors import ConflictError, LimitExceededError, RunNotFoundError, StoreUnavailableError, UsageError
 from fluxo.limits import INBOX_MESSAGES_MAX, PAGE_RUNS_MAX
-from fluxo.model.events import Event, RunBlocked, RunCancelled, RunReopened
+from fluxo.model.events import Event, RunBlocked, RunCancelled, RunCompleted, RunFailed, RunReopened, RunStarted
 from fluxo.model.info import Page, RunInfo, info_of
 from fluxo.model.names import check_name
 from fluxo.model.retry import seconds
@@ -92,8 +92,11 @@ class Control:
         run = self.find(run_id)
         if run.status in ENDED:
             return False
+        unattended = RunBlocked if run.status is RunStatus.BLOCKED else RunStarted
         if force or run.status is RunStatus.BLOCKED or (run.status is RunStatus.PENDING and run.tail_seq == 1):
-            return self._end_by_force(run_id)
+            ended = self._end_by_force(run_id, None if force else unattended)
+            if ended is not None:
+                return ended
         delivery = self._send("cancel", run_id, "", b"null", "\0cancel")
         return delivery.verdict is not Delivered.ENDED
 
@@ -112,6 +115,8 @@ class Control:
                 raise UsageError(f"run {run_id!r} is {run.status}: only failed and blocked runs can be resumed")
             history = read_history(self._core.store, run_id, run.key)
             tail = self._core.store.tail(run.key)
+            if not isinstance(history.last, RunFailed | RunBlocked):
+                continue  # resumed by somebody else since we looked
             event = RunReopened(self._now_us(history.last.at_us), history.voided_by_resume())
             if tail is not None and tail[0] == history.tail_seq and self._add(run, tail, event, RunStatus.PENDING):
                 self._changed(run.key)
@@ -199,8 +204,13 @@ class Control:
             self._changed(delivery.key)
         return delivery
 
-    def _end_by_force(self, run_id: str) -> bool:
-        """Append RunCancelled at the inspected tail: it fences the owner, whose next append is refused (rule 5)."""
+    def _end_by_force(self, run_id: str, only_after: type[Event] | None) -> bool | None:
+        """
+        Append RunCancelled at the inspected tail: it fences the owner, whose next append is refused (rule 5).
+
+        False when it has ended. None when its log has gone on from an event of this type since it was looked at: then
+        somebody attends to it who can be asked. The row alone would not tell: it is older than the tail.
+        """
         for _ in range(_TRIES):
             run = self.find(run_id)
             if run.status in ENDED:
@@ -208,7 +218,12 @@ class Control:
             tail = self._core.store.tail(run.key)
             if tail is None:
                 raise RunNotFoundError(run_id, self._core.namespace)
-            event = RunCancelled(self._now_us(decode_event(tail[3]).at_us), True)
+            last = decode_event(tail[3])
+            if isinstance(last, RunCompleted | RunFailed | RunCancelled):
+                return False
+            if only_after is not None and not isinstance(last, only_after):
+                return None
+            event = RunCancelled(self._now_us(last.at_us), True)
             if self._add(run, tail, event, RunStatus.CANCELLED):
                 self._ended(run.key, run_id, event)
                 self._changed(run.key)

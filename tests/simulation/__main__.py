@@ -19,6 +19,7 @@ from tests.simulation.proofs import Tally, prove_some
 
 CHUNK = 8
 SAY_EVERY_S = 10
+WORKFLOWS_MIN = 400
 REQUIRED = (
     "attempt failed and is tried again",
     "cancel during a wait",
@@ -76,14 +77,17 @@ def main() -> int:
 def verdict(total: Tally, passed_s: float, *, complete: bool) -> int:
     """Print what was done; the exit code."""
     print(
-        f"{total.programs:,} programs, {total.storms:,} storms, {total.runs:,} runs, {total.crashes:,} crashes survived, "
-        f"0 violations, {passed_s:.0f} s"
+        f"{len(total.programs):,} distinct workflows, {total.storms:,} storms, {total.runs:,} runs, "
+        f"{total.crashes:,} crashes survived, 0 violations, {passed_s:.0f} s"
     )
     for what in sorted(total.situations):
         print(f"  {total.situations[what]:>9,} × {what}")
     missing = [what for what in REQUIRED if not total.situations.get(what)]
     if complete and missing:
         print(f"FAILED: never happened: {', '.join(missing)}")
+        return 1
+    if complete and len(total.programs) < WORKFLOWS_MIN:
+        print(f"FAILED: fewer than {WORKFLOWS_MIN:,} distinct workflows")
         return 1
     return 0
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Coroutine
 from typing import Any
 
 import fluxo
@@ -18,53 +17,53 @@ from tests.simulation.programs import ATTEMPTS, CUT_SHORT, HUGE, MODULUS, TIMED_
 _RETRY = Retry(max_attempts=ATTEMPTS, initial=0.5, multiplier=2.0)
 
 
-@step
+@step(name="programs.calculate")
 def calculate(n: int, before: int) -> int:
     return computed(n, before)
 
 
-@step(name="calculate.aio")
+@step(name="programs.calculate_async")
 async def calculate_async(n: int, before: int, after_s: float = 0.0) -> int:
     if after_s:
         await asyncio.sleep(after_s)
     return computed(n, before)
 
 
-@step(retry=_RETRY)
+@step(name="programs.stumble", retry=_RETRY)
 def stumble(n: int, before: int, times: int) -> int:
     if fluxo.info().attempt <= times:
         raise ConnectionError("stumbled")
     return computed(n, before)
 
 
-@step(name="stumble.aio", retry=_RETRY)
+@step(name="programs.stumble_async", retry=_RETRY)
 async def stumble_async(n: int, before: int, times: int) -> int:
     if fluxo.info().attempt <= times:
         raise ConnectionError("stumbled")
     return computed(n, before)
 
 
-@step
+@step(name="programs.fail")
 def fail(n: int) -> int:
     raise ValueError(n)
 
 
-@step
+@step(name="programs.write_at_length")
 def write_at_length(n: int) -> str:
     return "x" * HUGE
 
 
-@workflow
+@workflow(name="programs.sync")
 def sync_program(program: str, start: int) -> int:
     return _play(json.loads(program), start)
 
 
-@workflow
+@workflow(name="programs.async")
 async def async_program(program: str, start: int) -> int:
     return await _play_async(json.loads(program), start)
 
 
-def _play(program: Program, before: int) -> int:
+def _play(program: Program, before: int) -> int:  # noqa: C901 - one case per kind of block
     match program:
         case ["sleep", seconds]:
             fluxo.sleep(seconds)
@@ -129,7 +128,7 @@ def _submit(leaf: Program, before: int) -> Any:
             return calculate.submit(leaf[1], before)
 
 
-async def _play_async(program: Program, before: int) -> int:
+async def _play_async(program: Program, before: int) -> int:  # noqa: C901 - one case per kind of block
     match program:
         case ["sleep", seconds]:
             await asyncio.sleep(seconds)
@@ -189,19 +188,15 @@ async def _race(leaves: list[Program], before: int) -> int:
     return winner.result()
 
 
-def _leaf_async(leaf: Program, before: int) -> Coroutine[Any, Any, int]:
+async def _leaf_async(leaf: Program, before: int) -> int:
     match leaf:
         case ["flaky", n, times]:
-            return stumble_async(n, before, times)
+            return await stumble_async(n, before, times)
         case ["fails", n]:
-            return fail.aio(n)
+            return await fail.aio(n)
         case ["huge", n]:
-            return _length(n)
+            return len(await write_at_length.aio(n)) % MODULUS
         case ["slow", n, seconds]:
-            return calculate_async(n, before, seconds)
+            return await calculate_async(n, before, seconds)
         case _:
-            return calculate_async(leaf[1], before)
-
-
-async def _length(n: int) -> int:
-    return len(await write_at_length.aio(n)) % MODULUS
+            return await calculate_async(leaf[1], before)
