@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from contextvars import copy_context
 from datetime import timedelta
 from typing import Any, NoReturn
 
@@ -261,7 +262,8 @@ class SimNode:
         for activation in self.active:
             if isinstance(activation, AsyncRun):
                 with suppress(Gone):
-                    activation.loop.discard()
+                    # What is unwound sets context variables, and they must not be the test's.
+                    copy_context().run(activation.loop.discard)
         for loop in self.threads.loops:
             loop.discard()
         self.node.worker.active.clear()

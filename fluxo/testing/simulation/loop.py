@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 from fluxo.runtime.host import Host
@@ -110,7 +111,7 @@ class FiberLoop:
             task._log_destroy_pending = False  # type: ignore[attr-defined]
             coro: Any = task.get_coro()
             with suppress(BaseException):  # what its own unwinding finds refuses to do anything
-                coro.close()
+                copy_context().run(coro.close)
         self.loop.close()
 
     def _run(self) -> None:
