@@ -8,7 +8,7 @@ history is used up has compared every recorded command by then, and has not begu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, NoReturn, Self
@@ -25,6 +25,7 @@ from fluxo.model.events import (
     RunCompleted,
     RunFailed,
     RunReopened,
+    RunWaiting,
     TerminalEvent,
     Wait,
 )
@@ -34,6 +35,7 @@ from fluxo.runtime.activation import Activation
 from fluxo.runtime.async_run import AsyncRun
 from fluxo.runtime.core import Core
 from fluxo.runtime.host import Host
+from fluxo.runtime.ports import Event as LeftEvent
 from fluxo.runtime.ports import LoopRunner, Ports
 from fluxo.runtime.sync_run import SyncRun
 from fluxo.store import Append, Committed, EventRow, Outcome
@@ -97,7 +99,7 @@ class Rehearsal:
         self._patience_s = patience_s
         self._loop: LoopRunner | None = None
         self._host: Host | None = None
-        self._left: dict[int, Callable[[], None]] = {}
+        self._leaving: dict[int, _Leaving] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -127,12 +129,12 @@ class Rehearsal:
             return Rehearsed(run_id, definition.name, definition.version, len(rows), problem)
         facts = (run_id, history.started.workflow, history.started.version, len(rows))
         activation = self._activation(definition, history)
-        if not self._left_in_time(activation):
+        waits = self._waits_when_left(activation)
+        if waits is None:
             self._loop = self._host = None  # its thread is lost with the workflow
             stuck = f"its code has not come to an end for {self._patience_s:g} s: it loops, or waits outside fluxo"
             return Rehearsed(*facts, stuck)
         machine, end = activation.machine, activation.ended
-        waits = machine.waits()
         if machine.blocked is not None:
             return Rehearsed(*facts, machine.blocked, waits.issued, waits.waits)
         terminal = None if isinstance(end, RunBlocked) else end
@@ -148,22 +150,24 @@ class Rehearsal:
         activation.leaving = True
         return activation
 
-    def _left_in_time(self, activation: SyncRun | AsyncRun) -> bool:
-        left = self._core.threads.event()
-        self._left[id(activation)] = left.set
+    def _waits_when_left(self, activation: SyncRun | AsyncRun) -> RunWaiting | None:
+        """Let it go through its history; what was open when it left, before that is taken apart. None: it is stuck."""
+        leaving = self._leaving[id(activation)] = _Leaving(self._core.threads.event())
         try:
             if isinstance(activation, SyncRun):
                 self._core.run_threads.submit(activation.execute)
             else:
                 activation.host.call(activation.begin)
-            return left.wait(self._patience_s)
+            leaving.left.wait(self._patience_s)
+            return leaving.waits
         finally:
-            del self._left[id(activation)]
+            del self._leaving[id(activation)]
 
     def _on_left(self, activation: Activation) -> None:
-        left = self._left.get(id(activation))
-        if left is not None:
-            left()
+        leaving = self._leaving.get(id(activation))
+        if leaving is not None:
+            leaving.waits = activation.machine.waits()
+            leaving.left.set()
 
     def _own_host(self) -> Host:
         if self._host is None:
@@ -174,6 +178,12 @@ class Rehearsal:
 
 _THREADS_MAX: Final = 64
 """Of which one is in use; a workflow that is stuck keeps its own."""
+
+
+@dataclass(slots=True)
+class _Leaving:
+    left: LeftEvent
+    waits: RunWaiting | None = None
 
 
 class _Paper(MemoryStore):

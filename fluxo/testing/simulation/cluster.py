@@ -57,7 +57,7 @@ class Cluster:
     Attributes:
         nodes: All processes ever booted, in order.
         on_crash: Called when a process has died at a point, after that.
-        on_appended: Called with every answer of the store to an append.
+        on_appended, on_told: Called with every answer of the store to an append; and when the process hears it.
         situations: Named things that really happened, counted.
     """
 
@@ -83,6 +83,7 @@ class Cluster:
         self.nodes: list[SimNode] = []
         self.on_crash: Callable[[SimNode], None] | None = None
         self.on_appended: Appended | None = None
+        self.on_told: Appended | None = None
         self.situations: dict[str, int] = {}
         self.lease_s = lease_s
         self.resources = dict(resources or {})
@@ -240,6 +241,10 @@ class SimNode:
     def appended(self, batch: Sequence[Append], outcomes: Sequence[Outcome]) -> None:
         if self.cluster.on_appended is not None:
             self.cluster.on_appended(self, batch, outcomes)
+
+    def told(self, batch: Sequence[Append], outcomes: Sequence[Outcome]) -> None:
+        if self.cluster.on_told is not None:
+            self.cluster.on_told(self, batch, outcomes)
 
     def die(self) -> None:
         """As by SIGKILL. What the dead process's code finds when it is unwound much later refuses to do anything."""

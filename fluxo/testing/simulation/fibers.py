@@ -28,7 +28,7 @@ __all__ = ["Choose", "Fiber", "Gone", "Scheduler", "SimEvent", "SimLock", "SimPr
 Choose = Callable[[int], int]
 """How many are ready → the index of the next."""
 
-_SWITCHES_MAX: Final = 2_000_000
+_SWITCHES_MAX: Final = 300_000
 
 
 class Gone(BaseException):

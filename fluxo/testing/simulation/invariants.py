@@ -70,13 +70,17 @@ class Invariants:
         self._cluster = cluster
         self._namespace = namespace
         self._touched: set[int] = set()
+        self._fenced: set[tuple[str, int, int]] = set()
         cluster.on_appended = self.appended
+        cluster.on_told = self.told
         cluster.scheduler.after_switch = self.check
 
     def appended(self, node: SimNode, batch: Sequence[Append], outcomes: Sequence[Outcome]) -> None:
         """The store has answered; only what it says is committed counts."""
         try:
             for append, outcome in zip(batch, outcomes, strict=True):
+                if (node.name, append.key, append.events[0][1]) in self._fenced:
+                    _broken("I5", str(append.key), f"{node.name} went on after it was told that it is fenced")
                 if isinstance(outcome, Committed):
                     self._take(node, append, outcome.key)
                 elif isinstance(outcome, Conflict):
@@ -84,6 +88,12 @@ class Invariants:
         except InvariantError as broken:
             # The engine under test must not see it, and cannot hide it: it comes out when its fiber is left.
             self.broken = self.broken or broken
+
+    def told(self, node: SimNode, batch: Sequence[Append], outcomes: Sequence[Outcome]) -> None:
+        """A process hears the answer; one that is fenced knows it from now on."""
+        for append, outcome in zip(batch, outcomes, strict=True):
+            if isinstance(outcome, Conflict):
+                self._fenced.add((node.name, append.key, append.events[0][1]))
 
     def check(self) -> None:
         """
@@ -182,13 +192,22 @@ class Invariants:
         self._count(log, event)
 
     def _in_time(self, key: int, seq: int, event: Event, activation: Activation | None) -> None:
-        """I11, by the store's clock: who says that a moment has come must not say so before."""
+        """
+        I11, by the store's clock: who says that a moment has come must not say so before.
+
+        And a wait that ran out must not have overlooked a message that was there in time (rule 15; I10).
+        """
         if activation is None or not isinstance(event, TimerFired | SignalTimedOut):
             return
         command = activation.machine.outstanding.get((event.scope, event.position))
         if command is not None and command.due_us is not None and self._cluster.scheduler.now_us < command.due_us:
             early_us = command.due_us - self._cluster.scheduler.now_us
             _broken("I11", str(key), f"event {seq} ({type(event).__name__}) comes {early_us} µs early")
+        if command is not None and command.due_us is not None and isinstance(event, SignalTimedOut):
+            names: tuple[str, ...] = command.call
+            for item in self._cluster.store.inbox(key, 0):
+                if item.kind == "signal" and item.name in names and item.at_us < command.due_us:
+                    _broken("I10", str(key), f"event {seq} times out although message {item.n} had come before")
 
     def _within_policy(
         self, key: int, seq: int, event: StepCompleted | StepFailed | StepRetried, activation: Activation | None

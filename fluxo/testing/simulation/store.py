@@ -79,6 +79,10 @@ class Connection(Protocol):
         """What the store has answered, whatever the process will hear of it."""
         ...
 
+    def told(self, batch: Sequence[Append], outcomes: Sequence[Outcome]) -> None:
+        """The process hears the answer."""
+        ...
+
 
 class SimStore:
     """The store as one simulated process reaches it."""
@@ -114,6 +118,7 @@ class SimStore:
         connection.point("after append")
         if fault is Fault.ERROR_AFTER:
             return [Unknown("the answer was lost") for _ in batch]
+        connection.told(batch, outcomes)
         return outcomes
 
     def read(self, key: int, after_seq: int, limit: int) -> list[EventRow]:
