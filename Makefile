@@ -10,7 +10,7 @@ TYPED = fluxo $(wildcard tests/typing/*.py)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check lint types layers pytest sim sim-long bench bench-peers test-pythons clean
+.PHONY: help demo test check lint types layers pytest sim sim-long zoo coverage bench bench-peers test-pythons clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-13s %s\n", $$1, $$2 }'
@@ -41,6 +41,13 @@ sim: $(VENV)/.with-dev ## 50,000 simulated crashes, each survived
 
 sim-long: $(VENV)/.with-dev ## 1,000,000 simulated crashes, every pair for short runs
 	$(BIN)/python -m tests.simulation --crashes 1000000 --pairs $(ARGS)
+
+zoo: $(VENV)/.with-dev ## break one rule after the other: a test must notice
+	$(BIN)/python -m tests.zoo $(ARGS)
+
+coverage: $(VENV)/.with-dev ## which branches no test takes
+	$(BIN)/coverage run -m pytest -q $(ARGS)
+	$(BIN)/coverage report --skip-covered
 
 bench: $(VENV)/.with-dev ## measure this machine and fluxo on it
 	$(BIN)/python -m bench

@@ -25,6 +25,38 @@ def no_rest(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_rest")
 @pytest.mark.parametrize("shutdown", [KeyboardInterrupt, SystemExit])
+def test_a_shutdown_in_a_step_beside_a_timer_is_no_outcome(place: Place, shutdown: type[BaseException]) -> None:
+    """With something else open the step goes the long way."""
+    attempts: list[int] = []
+
+    @step
+    def interrupted() -> str:
+        attempts.append(fluxo.info().attempt)
+        if len(attempts) == 1:
+            raise shutdown
+        return "done"
+
+    @step
+    def beside() -> str:
+        return "beside"
+
+    @workflow
+    def work() -> str:
+        future = beside.submit()
+        return interrupted() + future.result()
+
+    engine = place.engine()
+    with engine:
+        with pytest.raises(shutdown):
+            engine.run(work.options(id="work"))
+        assert engine.get("work").result(timeout=10) == "donebeside"
+        events = engine.history("work")
+    assert attempts == [1, 1]
+    assert not [event for event in events if isinstance(event, StepFailed | StepRetried | RunFailed)]
+
+
+@pytest.mark.usefixtures("no_rest")
+@pytest.mark.parametrize("shutdown", [KeyboardInterrupt, SystemExit])
 def test_a_shutdown_in_a_step_is_no_outcome(place: Place, shutdown: type[BaseException]) -> None:
     attempts: list[int] = []
 

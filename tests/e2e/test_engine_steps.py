@@ -6,6 +6,7 @@ Owns: values, errors and resources of steps. Must not know how often they are tr
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from typing import Any
 
@@ -254,3 +255,35 @@ def test_an_engine_may_be_called_in_a_step_but_not_in_a_workflow(place: Place) -
             with pytest.raises(RunFailedError, match="an engine must not be called inside a workflow") as failed:
                 engine.run(flow)  # type: ignore[call-overload]
             assert type(failed.value.__cause__) is UsageError
+
+
+def test_a_result_is_the_decoded_form_however_the_step_is_called(place: Place) -> None:
+    """What the step keeps of its own object must not be what the workflow changes."""
+    kept: list[list[int]] = []
+
+    @step(name="steps.keeps")
+    def keeps() -> list[int]:
+        kept.append([1])
+        return kept[-1]
+
+    @step(name="steps.keeps_async")
+    async def keeps_async() -> list[int]:
+        kept.append([1])
+        return kept[-1]
+
+    @workflow(name="steps.changes")
+    def changes() -> int:
+        for result in (keeps(), keeps.submit().result()):
+            result.append(2)
+        return 0
+
+    @workflow(name="steps.changes_async")
+    async def changes_async() -> int:
+        for result in (await keeps_async(), *await asyncio.gather(keeps_async(), keeps.aio())):
+            result.append(2)
+        return 0
+
+    with place.engine() as engine:
+        engine.run(changes)
+        engine.run(changes_async)
+    assert kept == [[1]] * 5

@@ -59,6 +59,8 @@ class _Log:
         self.completed: dict[tuple[str, int], int] = {}
         self.consumed: dict[int, int] = {}
         self.last_of_name: dict[str, int] = {}
+        self.retried: dict[tuple[str, int], int] = {}
+        self.reopened = False
 
 
 class Invariants:
@@ -107,8 +109,8 @@ class Invariants:
         touched, self._touched = self._touched, set()
         for key in touched:
             self._same(key)
+        self._as_believed()
         if touched:
-            self._one_owner()
             for run in self._cluster.store.find(RunQuery(self._namespace)).runs:
                 self._not_stranded(run)
 
@@ -186,6 +188,7 @@ class Invariants:
             log.last_of_name[event.signal] = event.inbox_n
         if isinstance(event, RunReopened):
             log.completed = {place: at for place, at in log.completed.items() if at not in event.voided}
+            log.reopened = True
             self._cluster.happened("run reopened")
         if isinstance(event, StepCompleted | StepFailed | StepRetried):
             self._within_policy(key, seq, event, activation)
@@ -217,8 +220,14 @@ class Invariants:
             return
         attempts = event.attempt if isinstance(event, StepRetried) else event.attempts
         allowed = command.call.step.options_.retry.max_attempts
-        if attempts > allowed or (isinstance(event, StepRetried) and attempts >= allowed):
-            _broken("I12", str(key), f"attempt {attempts} of {allowed} at event {seq}")
+        place = event.scope, event.position
+        made = self.logs[key].retried.get(place, 0) + 1
+        if isinstance(event, StepRetried):
+            self.logs[key].retried[place] = made
+        if self.logs[key].reopened:
+            made = attempts  # what was voided is not counted, and which that was is not looked at here
+        if attempts != made or made > allowed or (isinstance(event, StepRetried) and made >= allowed):
+            _broken("I12", str(key), f"event {seq} says attempt {attempts}, it is number {made} of {allowed}")
 
     def _count(self, log: _Log, event: Event) -> None:
         happened = self._cluster.happened
@@ -252,13 +261,20 @@ class Invariants:
         if self._cluster.store.read(key, 0, len(log.rows) + 1) != log.rows:
             _broken("I1", str(key), "the log is not what was acknowledged")
 
-    def _one_owner(self) -> None:
+    def _as_believed(self) -> None:
+        """What a process believes of the logs it holds is durable (I1), and no two hold the same activation (I6)."""
         holders: dict[tuple[int, int], str] = {}
         for node in self._cluster.nodes:
             if not node.alive:
                 continue
             for activation in node.active:
-                if activation.journal.lost or activation.ended is not None:
+                if activation.journal.lost:
+                    continue
+                log = self.logs.get(activation.key)
+                if log is not None and activation.journal.seq > len(log.rows):
+                    believed, held = activation.journal.seq, len(log.rows)
+                    _broken("I1", activation.run_id, f"{node.name} believes in event {believed}, the log holds {held}")
+                if activation.ended is not None:
                     continue
                 mark = activation.key, activation.journal.nonce
                 if mark in holders:
