@@ -81,6 +81,7 @@ def blocking(run: Activation, problem: FluxoError) -> tuple[Event, Projection]:
     reason = _REASONS.get(type(problem), "error")
     seq: int = getattr(problem, "seq", run.machine.peek_seq())
     if run.core.owner is not None:  # a rehearsal has none, and blocks nothing
-        _log.error("run %s is blocked (%s): %s", run.run_id, reason, problem)
+        # Its first line only: the table below it holds arguments, which belong to those who may read the store.
+        _log.error("run %s is blocked (%s): %s", run.run_id, reason, str(problem).partition("\n")[0])
     event = RunBlocked(run.journal.at_us(), reason, str(problem), seq)
     return event, run.projection(RunStatus.BLOCKED, owned=False)
