@@ -219,7 +219,7 @@ def _messages(program: Program, source: random.Random) -> list[tuple[float, str 
     messages: list[tuple[float, str | None, Any]] = [
         (source.choice((0.0, 1.0, 60.0)), "early", SIGNALS["early"]) for _ in range(TURNS_MAX * waits)
     ]
-    if source.random() < 0.15:
+    if source.random() < 0.3:
         messages.append((source.choice((0.5, 5.0, 50.0)), None, None))
     return messages
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
+from unittest.mock import patch
 from zlib import crc32
 
 from fluxo.authoring.workflow import WorkflowBase
@@ -23,6 +25,11 @@ from fluxo.testing.simulation.invariants import Invariants
 
 LEASE_S = 10.0
 STORM_S = 120.0
+SMALL = (
+    "fluxo.runtime.committer.COMMIT_EVENTS_MAX",
+    "fluxo.runtime.reading.READ_EVENTS_PAGE",
+    "fluxo.engine.claims.CLAIM_RUNS_MAX",
+)
 REST_S = 200_000.0
 """Virtual time within which everything must have ended once the faults are over (I13); sleeps are shorter."""
 
@@ -39,7 +46,13 @@ class Begun:
 
 @dataclass
 class Weather:
-    """How a storm is made; every knob from the seed unless given."""
+    """
+    How a storm is made; every knob from the seed unless given.
+
+    Attributes:
+        small: Batches, pages and claims of one.
+        jumps: How often some machine's wall clock is set, by up to an hour either way.
+    """
 
     workers: int = 2
     rates: StormRates = field(default_factory=StormRates)
@@ -47,6 +60,8 @@ class Weather:
     failpoints: bool = False
     skew_us: int = 0
     concurrency: int = 4
+    small: bool = False
+    jumps: int = 0
 
 
 def weather_of(source: random.Random) -> Weather:
@@ -62,12 +77,15 @@ def weather_of(source: random.Random) -> Weather:
             slow=source.choice((0.0, 0.02)),
             hint_lost=source.choice((0.0, 0.3, 1.0)),
             hint_repeated=source.choice((0.0, 0.3)),
+            outage=source.choice((0.0, 0.0, 0.005)),
             budget=source.choice((2, 4, 8)),
         ),
         one_machine=source.random() < 0.5,
         failpoints=source.random() < 0.3,
         skew_us=source.choice((0, 0, 2_000_000, -2_000_000, 3_600_000_000)),
         concurrency=source.choice((1, 4)),
+        small=source.random() < 0.25,
+        jumps=source.choice((0, 0, 3)),
     )
 
 
@@ -122,6 +140,16 @@ class StormyCluster:
         """
         cluster = self.cluster
         cluster.on_crash = self._on_crash
+        for _ in range(self.weather.jumps):
+            at_us = cluster.scheduler.now_us + self.source.randrange(round(STORM_S * 1_000_000))
+            cluster.scheduler.later(at_us, self._jump)
+        with ExitStack() as knobs:
+            for knob in SMALL if self.weather.small else ():
+                knobs.enter_context(patch(knob, 1))
+            return self._ride()
+
+    def _ride(self) -> Aftermath:
+        cluster = self.cluster
         try:
             for _ in range(self.weather.workers):
                 self._boot()
@@ -150,6 +178,12 @@ class StormyCluster:
         for what, times in self.storm.seen.items():
             situations[what] = situations.get(what, 0) + times
         return Aftermath(runs, logs, trace, self.crashes, situations, failures)
+
+    def _jump(self) -> None:
+        """Somebody sets the clock of a machine."""
+        node = self.source.choice(self.cluster.nodes)
+        node.clock.skew_us = self.source.randrange(-3_600_000_000, 3_600_000_000)
+        self.cluster.happened("clock set")
 
     def _boot(self) -> None:
         skew_us = self.source.choice((0, self.weather.skew_us))

@@ -95,7 +95,11 @@ class CrashAt:
 
 @dataclass(frozen=True, slots=True)
 class StormRates:
-    """How often what happens, as a fraction of its occasions; `budget` bounds crashes and stops together."""
+    """
+    How often what happens, as a fraction of its occasions; `budget` bounds crashes and stops together.
+
+    An outage refuses the next calls of everybody, five to forty of them: the store is being restarted.
+    """
 
     crash: float = 0.01
     stop: float = 0.005
@@ -105,6 +109,7 @@ class StormRates:
     slow: float = 0.02
     hint_lost: float = 0.2
     hint_repeated: float = 0.1
+    outage: float = 0.0
     budget: int = 6
 
 
@@ -123,6 +128,7 @@ class Storm:
         self._random = source
         self._rates = rates
         self._left = rates.budget
+        self._outage = 0
         self._lease_s = lease_s
 
     def at(self, process: str, point: str) -> Verdict:
@@ -142,6 +148,13 @@ class Storm:
         rates, draw = self._rates, self._random.random()
         if self.calm:
             return Fault.NONE
+        if self._outage > 0:
+            self._outage -= 1
+            return Fault.ERROR_BEFORE
+        if self._random.random() < rates.outage:
+            self._outage = self._random.randrange(5, 40)
+            self._count("outage")
+            return Fault.ERROR_BEFORE
         if draw < rates.error_before:
             self._count("error before")
             return Fault.ERROR_BEFORE
