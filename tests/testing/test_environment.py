@@ -149,3 +149,16 @@ def test_the_plugin_brings_an_environment(fluxo_environment: Environment) -> Non
 
 def test_the_plugin_brings_an_engine_in_memory(fluxo_engine: fluxo.Engine) -> None:
     assert fluxo_engine.run(flows.compensated, 2) == 2
+
+
+def test_the_time_of_the_next_attempt_outlives_the_process() -> None:
+    with Environment(fakes={"fragile": ConnectionError("down")}) as env:
+        run = env.start(flows.compensated, 1)
+        env.advance("30s")
+        env.crash()
+        env.advance("20s")
+        assert run.step("fragile").attempts == 1
+        env.fake("fragile", 8)
+        env.advance("20s")
+        assert run.step("fragile").attempts == 2
+        assert run.result() == 8
