@@ -248,7 +248,8 @@ class ReplayLoop(asyncio.AbstractEventLoop):
         """
         Drop all tasks without letting them act: their coroutines are closed, newest first. Idempotent.
 
-        Commands issued meanwhile raise, so nothing in a ``finally`` block can execute or append.
+        Commands issued meanwhile raise, so nothing in a ``finally`` block can execute or append; what such a block
+        asks of asyncio never begins and never happens, and where it waits for that, it is closed.
         """
         if self.closing:
             return
@@ -292,10 +293,8 @@ class ReplayLoop(asyncio.AbstractEventLoop):
     def _call_in(self, delay_s: float, ready: _Ready) -> _Timer:
         # asyncio allows for ever; what is meant by it is not more than a hundred years.
         delay_us = round(min(delay_s, DURATION_S_MAX) * 1_000_000)
-        if delay_us <= 0:
+        if delay_us <= 0 or self.closing:
             return _Timer(self, None, ready, self.time())
-        if self.closing:
-            self.refuse()
         machine = self.machine
         command = machine.issue(self.scope(), "timer", "timer", self.site(2), b"%d" % delay_us)
         command.due_us = machine.now_us + delay_us
@@ -306,8 +305,6 @@ class ReplayLoop(asyncio.AbstractEventLoop):
         return (self.machine.now_us - self._started_us) / 1_000_000
 
     def create_future(self) -> RunFuture:
-        if self.closing:
-            self.refuse()
         return RunFuture(self, self._number())
 
     def create_waiter(self) -> RunFuture:
@@ -339,8 +336,7 @@ class ReplayLoop(asyncio.AbstractEventLoop):
         if not asyncio.iscoroutine(coro):
             raise TypeError(f"a coroutine was expected, got {type(coro).__name__}")
         if self.closing:
-            coro.close()
-            self.refuse()
+            return self._never_begun(coro, context)
         if in_as_completed(sys._getframe(1)):  # pyright: ignore[reportPrivateUsage]
             coro.close()
             raise UsageError(NO_ORDER)
@@ -353,6 +349,19 @@ class ReplayLoop(asyncio.AbstractEventLoop):
         if name is not None:
             task.set_name(name)
         self.tasks.append(task)
+        return task
+
+    def _never_begun(
+        self, coro: Generator[Any, None, Any] | Coroutine[Any, Any, Any], context: Context | None
+    ) -> RunTask:
+        """
+        The task that a closing workflow asks for: whoever awaits it waits for ever, and is closed there.
+
+        To refuse it would strand what else `asyncio.gather` was given: coroutines that Python warns of.
+        """
+        coro.close()
+        task = RunTask(coro, self, self._number(), self.machine.root, context)  # type: ignore[arg-type]
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
         return task
 
     def get_debug(self) -> bool:
@@ -383,8 +392,12 @@ def _context(given: Context | None) -> Context:
 
 
 def _close(coro: Any) -> None:
-    try:
-        coro.close()
-    except BaseException as error:
-        # Whatever a dying workflow raises is of no consequence: its run goes on elsewhere, from the log.
-        _log.debug("discarded workflow raised %s while closing", type(error).__name__)
+    # A coroutine that waits again while it is closed has to be closed again.
+    for _ in range(SWALLOWED_SUSPENSIONS_MAX):
+        try:
+            coro.close()
+        except BaseException as error:
+            # Whatever a dying workflow raises is of no consequence: its run goes on elsewhere, from the log.
+            _log.debug("discarded workflow raised %s while closing", type(error).__name__)
+        else:
+            return

@@ -19,7 +19,7 @@ from tests.simulation.proofs import Tally, prove_some
 
 CHUNK = 8
 SAY_EVERY_S = 10
-WORKFLOWS_MIN = 400
+WORKFLOWS_MIN = 1_000
 REQUIRED = (
     "attempt failed and is tried again",
     "cancel during a wait",

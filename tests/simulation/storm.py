@@ -23,7 +23,6 @@ from fluxo.testing.simulation.cluster import Cluster, SimNode
 from fluxo.testing.simulation.faults import Storm, StormRates
 from fluxo.testing.simulation.invariants import Invariants
 
-LEASE_S = 10.0
 STORM_S = 120.0
 SMALL = (
     "fluxo.runtime.committer.COMMIT_EVENTS_MAX",
@@ -50,6 +49,7 @@ class Weather:
     How a storm is made; every knob from the seed unless given.
 
     Attributes:
+        lease_s: What a worker's lease lasts; with a short one, whoever is slow has lost it.
         small: Batches, pages and claims of one.
         jumps: How often some machine's wall clock is set, by up to an hour either way.
     """
@@ -60,6 +60,7 @@ class Weather:
     failpoints: bool = False
     skew_us: int = 0
     concurrency: int = 4
+    lease_s: float = 10.0
     small: bool = False
     jumps: int = 0
 
@@ -84,6 +85,7 @@ def weather_of(source: random.Random) -> Weather:
         failpoints=source.random() < 0.3,
         skew_us=source.choice((0, 0, 2_000_000, -2_000_000, 3_600_000_000)),
         concurrency=source.choice((1, 4)),
+        lease_s=source.choice((10.0, 10.0, 1.0)),
         small=source.random() < 0.25,
         jumps=source.choice((0, 0, 3)),
     )
@@ -113,13 +115,13 @@ class StormyCluster:
     def __init__(self, seed: int, begun: Sequence[Begun], resources: dict[str, Any], weather: Weather) -> None:
         self.source = random.Random(seed)
         self.weather = weather
-        self.storm = Storm(random.Random(self.source.getrandbits(64)), weather.rates, lease_s=LEASE_S)
+        self.storm = Storm(random.Random(self.source.getrandbits(64)), weather.rates, lease_s=weather.lease_s)
         order = random.Random(self.source.getrandbits(64))
         self.cluster = Cluster(
             seed=self.source.getrandbits(64),
             faults=self.storm,
             choose=order.randrange,
-            lease_s=LEASE_S,
+            lease_s=weather.lease_s,
             resources=resources,
             one_machine=weather.one_machine,
             failpoints=weather.failpoints,
@@ -195,7 +197,7 @@ class StormyCluster:
     def _on_crash(self, node: SimNode) -> None:
         self.crashes += 1
         scheduler = self.cluster.scheduler
-        delay_s = self.source.choice((0.0, 0.5, 2 * LEASE_S))
+        delay_s = self.source.choice((0.0, 0.5, 2 * self.weather.lease_s))
         again: Callable[[], object] = self._boot if node.node.works else self._boot_client
         scheduler.later(scheduler.now_us + round(delay_s * 1_000_000), lambda: self._unless_over(again))
 

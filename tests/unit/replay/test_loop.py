@@ -8,13 +8,14 @@ is shown in tests/e2e/test_async_determinism.py.
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Coroutine
 from contextvars import Context, ContextVar
 from typing import Any
 
 import pytest
 
-from fluxo import Suspend, UsageError
+from fluxo import UsageError
 from fluxo.limits import SWALLOWED_SUSPENSIONS_MAX
 from fluxo.model.events import Event, RunStarted
 from fluxo.replay.history import History
@@ -262,13 +263,53 @@ class TestBeingDropped:
         driven = Driven(asyncio.sleep(0))
         driven.run()
         driven.loop.discard()
-        coro = asyncio.sleep(0)
-        with pytest.raises(Suspend):
-            driven.loop.create_task(coro)
-        with pytest.raises(Suspend):
-            driven.loop.call_later(1, print)
-        with pytest.raises(Suspend):
-            driven.loop.create_future()
+        begun: list[str] = []
+
+        async def note() -> None:
+            begun.append("a task")
+
+        task = driven.loop.create_task(note())
+        timer = driven.loop.call_later(1, begun.append, "a timer")
+        assert driven.machine.issued == 0
+        assert (task.done(), timer.cancelled(), begun) == (False, False, [])
+
+    @pytest.mark.parametrize("wait", ["gather", "wait_for", "timeout", "group"])
+    def test_a_last_block_that_waits_is_left_there_and_leaves_nothing_to_warn_of(self, wait: str) -> None:
+        reached: list[str] = []
+
+        async def note(what: str) -> None:
+            reached.append(what)
+
+        async def wait_once_more() -> None:
+            match wait:
+                case "gather":
+                    await asyncio.gather(note("a"), note("b"), note("c"))
+                case "wait_for":
+                    await asyncio.wait_for(note("a"), 5)
+                case "timeout":
+                    async with asyncio.timeout(5):
+                        await asyncio.sleep(1)
+                case _:
+                    async with asyncio.TaskGroup() as group:
+                        group.create_task(note("a"))
+                        group.create_task(note("b"))
+
+        async def main() -> None:
+            try:
+                await asyncio.sleep(1)
+            finally:
+                try:
+                    await wait_once_more()
+                    reached.append("what comes after the wait")
+                finally:
+                    await wait_once_more()
+
+        driven = Driven(main())
+        driven.run()
+        driven.loop.discard()
+        del driven
+        gc.collect()
+        assert reached == []
 
     def test_locks_are_released_on_the_way_out(self) -> None:
         lock = asyncio.Lock()
