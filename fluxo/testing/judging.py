@@ -75,10 +75,23 @@ def judge(base: Trial, trial: Trial) -> Problem | None:
             )
         # A race went the other way, or a step answered otherwise: from here on the courses may differ.
         return None
-    if len(base.facts) != len(trial.facts) or base.outcome != trial.outcome:
+    if base.outcome != trial.outcome or not _only_losers(base, trial):
         ends = f"{base.outcome} without a fault, {trial.outcome} with it"
         return Problem(f"the workflow was told the same and ended otherwise: {ends}", len(trial.history))
     return None
+
+
+def _only_losers(base: Trial, trial: Trial) -> bool:
+    """
+    Whether what one of two trials was told beyond the other is of no consequence.
+
+    A step that has lost a race may be recorded just before the end of its run, or never; but one that the other
+    trial has not even begun was asked for by a code that went on where it should have ended.
+    """
+    shorter, longer = sorted((base, trial), key=lambda one: len(one.facts))
+    begun = {call.key.split("/", 2)[2] for call in shorter.bodies.calls}
+    beyond = [fact for fact in longer.facts[len(shorter.facts) :] if fact.command[0] == "step"]
+    return all(f"{fact.place[0] or 'main'}/{fact.place[1]}" in begun for fact in beyond)
 
 
 def unfaithful_payload(trial: Trial) -> Problem | None:
