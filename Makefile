@@ -46,8 +46,11 @@ zoo: $(VENV)/.with-dev ## break one rule after the other: a test must notice
 	$(BIN)/python -m tests.zoo $(ARGS)
 
 coverage: $(VENV)/.with-dev ## which branches no test takes
-	$(BIN)/coverage run -m pytest -q $(ARGS)
-	$(BIN)/coverage report --skip-covered
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -q --timeout=300 $(ARGS)
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report --skip-covered --fail-under=95
+	$(BIN)/coverage report --skip-covered --fail-under=100 --include='fluxo/model/*,fluxo/codec/*,fluxo/replay/*'
 
 bench: $(VENV)/.with-dev ## measure this machine and fluxo on it
 	$(BIN)/python -m bench
@@ -66,7 +69,7 @@ test-pythons: ## the tests under each of Python 3.11, 3.12, 3.13 found here
 	if [ -z "$$ran" ]; then echo "no Python of $(VERSIONS) found"; exit 1; fi; echo "tested with Python$$ran"
 
 clean: ## remove caches and build output; environments stay
-	rm -rf build dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build dist .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +
 
 # An environment with one extra installed; made anew when the dependencies change.

@@ -13,6 +13,7 @@ msgspec's decoder, and an `ordinary` check, which tells the values msgspec may w
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from types import NoneType
 from typing import Any, Final, TypeAlias, TypeVar, cast
@@ -68,7 +69,7 @@ write: Final = msgspec.json.Encoder().encode
 """The bytes of a wire."""
 
 
-class Shape:
+class Shape(ABC):
     """
     One compiled annotation.
 
@@ -93,6 +94,7 @@ class Shape:
         """The check of a shape that has a `native` annotation."""
         return None
 
+    @abstractmethod
     def lower(self, value: Any, depth: int) -> Any:
         """
         The wire of `value`, which lies `depth` unbounded levels deep; `exactly(depth)` forbids widening.
@@ -100,8 +102,8 @@ class Shape:
         Raises:
             EncodeError: not exactly what is promised; `where` is left empty and the path is relative.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def lift(self, wire: Any) -> Any:
         """
         The value of a wire.
@@ -110,7 +112,6 @@ class Shape:
             DecodeError: not a wire of this shape; `where` is left empty and the path is relative.
             Exception: anything, on a wire nobody lowered; the caller makes a DecodeError of it.
         """
-        raise NotImplementedError
 
 
 class Later(Shape):

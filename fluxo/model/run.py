@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-__all__ = ["ENDED", "OPEN", "TRANSITIONS", "RunRecord", "RunStatus", "may_become"]
+__all__ = ["ENDED", "OPEN", "TRANSITIONS", "RunRecord", "RunStatus"]
 
 
 class RunStatus(StrEnum):
@@ -45,11 +45,6 @@ TRANSITIONS: Final[dict[RunStatus, frozenset[RunStatus]]] = {
     RunStatus.CANCELLED: frozenset(),
 }
 """status → statuses that may follow. PENDING and RUNNING after FAILED or BLOCKED are `resume`."""
-
-
-def may_become(now: RunStatus, then: RunStatus) -> bool:
-    """Whether the table allows this change."""
-    return then in TRANSITIONS[now]
 
 
 class RunRecord(msgspec.Struct, frozen=True, gc=False):

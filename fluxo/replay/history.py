@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
+from itertools import takewhile
 from zlib import crc32
 
 from fluxo.codec.event import decode_event, fold, tag_of, verify
@@ -130,15 +131,12 @@ class History:
         return hidden
 
     def _trailing_claims(self, bodies: list[bytes]) -> int:
-        count = 0
-        for seq in range(len(bodies), 0, -1):
-            if tag_of(bodies[seq - 1]) != _CLAIMED:
-                break
-            event = self._decode(seq, bodies[seq - 1])
-            if not (isinstance(event, RunClaimed) and event.unclean):
-                break
-            count += 1
-        return count
+        def is_unclean_claim(seq: int) -> bool:
+            body = bodies[seq - 1]
+            event = self._decode(seq, body) if tag_of(body) == _CLAIMED else None
+            return isinstance(event, RunClaimed) and event.unclean
+
+        return sum(1 for _ in takewhile(is_unclean_claim, range(len(bodies), 0, -1)))
 
     def voided_by_resume(self) -> tuple[int, ...]:
         """

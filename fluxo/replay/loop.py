@@ -210,8 +210,7 @@ class ReplayLoop(asyncio.AbstractEventLoop):
         if self.guard is not None:
             sys.setprofile(None)
         _set_running_loop(outer)
-        if self._outer_hooks is not None:
-            sys.set_asyncgen_hooks(*self._outer_hooks)
+        sys.set_asyncgen_hooks(*self._outer_hooks)
 
     def _close_generator(self, generator: AsyncGenerator[Any, Any]) -> None:
         """
@@ -354,11 +353,8 @@ class ReplayLoop(asyncio.AbstractEventLoop):
     def _never_begun(
         self, coro: Generator[Any, None, Any] | Coroutine[Any, Any, Any], context: Context | None
     ) -> RunTask:
-        """
-        The task that a closing workflow asks for: whoever awaits it waits for ever, and is closed there.
-
-        To refuse it would strand what else `asyncio.gather` was given: coroutines that Python warns of.
-        """
+        """The task that a closing workflow asks for: whoever awaits it waits for ever, and is closed there."""
+        # To refuse it would strand what else `asyncio.gather` was given: coroutines that Python warns of.
         coro.close()
         task = RunTask(coro, self, self._number(), self.machine.root, context)  # type: ignore[arg-type]
         task._log_destroy_pending = False  # type: ignore[attr-defined]

@@ -36,7 +36,7 @@ from fluxo.model.events import (
     StepRetried,
     TimerFired,
 )
-from fluxo.model.run import OPEN, RunRecord, RunStatus
+from fluxo.model.run import OPEN, TRANSITIONS, RunRecord, RunStatus
 from fluxo.runtime.activation import Activation
 from fluxo.store import Append, Committed, Conflict, EventRow, Outcome, RunQuery
 from fluxo.testing.errors import InvariantError
@@ -61,6 +61,7 @@ class _Log:
         self.last_of_name: dict[str, int] = {}
         self.retried: dict[tuple[str, int], int] = {}
         self.reopened = False
+        self.status: RunStatus | None = None
 
 
 class Invariants:
@@ -147,6 +148,11 @@ class Invariants:
             log.rows.append(row)
             log.events.append(event)
         self._touched.add(key)
+        row_of = append.projection or append.new
+        if row_of is not None:
+            if log.status is not None and row_of.status not in TRANSITIONS[log.status]:
+                _broken("I3", str(key), f"{log.status} became {row_of.status}")
+            log.status = row_of.status
 
     def _row(self, log: _Log, key: int, row: EventRow, event: Event) -> None:
         seq, nonce, digest, body = row
