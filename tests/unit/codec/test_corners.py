@@ -1,7 +1,7 @@
 """
 Corners of the codec that ordinary values never reach.
 
-Owns: annotations, classes and stored forms that defend themselves or contradict themselves. Must not know steps or runs.
+Owns: annotations, classes and stored forms that defend or contradict themselves. Must not know steps or runs.
 """
 
 from __future__ import annotations
