@@ -75,7 +75,7 @@ if TYPE_CHECKING:
     from fluxo.authoring.logger import logger
     from fluxo.engine import AsyncEngine, Engine, Handle
     from fluxo.stores.memory import MemoryStore
-    from fluxo.stores.sql.store import SqlStore
+    from fluxo.stores.sql import SqlStore
 
 __version__ = "0.1.0"
 

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar, overload
 
 from fluxo.authoring.workflow import AsyncWorkflow, Workflow
-from fluxo.clock import Clock
+from fluxo.clock import Clock, SystemClock
 from fluxo.engine.handle import Handle, codec_of, result_of
 from fluxo.engine.node import Node
 from fluxo.engine.serving import serve_until_told
@@ -294,7 +294,8 @@ class Engine:
 def _store_of(given: str | Store | None, clock: Clock) -> Store:
     chosen = given if given is not None else os.environ.get("FLUXO_STORE", "sqlite:///fluxo.db")
     if isinstance(chosen, str):
-        return open_store(chosen, clock)
+        # The system's clock is what a store has anyway, unless its server has a better one.
+        return open_store(chosen, None if isinstance(clock, SystemClock) else clock)
     if not hasattr(chosen, "heartbeat"):
         raise UsageError(
             f"store must be a URL or a store object, not {type(chosen).__name__}; for a file write sqlite:///path"

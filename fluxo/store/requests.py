@@ -93,6 +93,11 @@ class Append(msgspec.Struct, frozen=True, gc=False):
     consumed: tuple[tuple[int, int], ...] = ()
     new: NewRun | None = None
 
+    @property
+    def is_lone(self) -> bool:
+        """Whether it adds one event and nothing else: the common case of a step."""
+        return self.projection is None and self.new is None and not self.consumed and len(self.events) == 1
+
 
 class Committed(msgspec.Struct, frozen=True, gc=False):
     """All of the append is durable. `key` is the run's key."""

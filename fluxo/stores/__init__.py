@@ -11,13 +11,13 @@ from fluxo.stores.memory import MemoryStore
 from fluxo.stores.url import open_store
 
 if TYPE_CHECKING:
-    from fluxo.stores.sql import SqliteStore, SqlStore
+    from fluxo.stores.sql import PostgresStore, SqliteStore, SqlStore
 
-__all__ = ["MemoryStore", "SqlStore", "SqliteStore", "open_store"]
+__all__ = ["MemoryStore", "PostgresStore", "SqlStore", "SqliteStore", "open_store"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("SqlStore", "SqliteStore"):
+    if name in ("PostgresStore", "SqlStore", "SqliteStore"):
         import fluxo.stores.sql
 
         return getattr(fluxo.stores.sql, name)

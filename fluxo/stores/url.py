@@ -12,21 +12,13 @@ from typing import Final
 from urllib.parse import unquote
 
 from fluxo.clock import Clock, SystemClock
-from fluxo.errors import ConfigurationError
+from fluxo.errors import ConfigurationError, MissingExtraError
 from fluxo.store import Store
 
 __all__ = ["open_store"]
 
-_KNOWN: Final = "memory://, sqlite:///relative/path.db, sqlite:////absolute/path.db"
+_KNOWN: Final = "memory://, sqlite:///relative/path.db, sqlite:////absolute/path.db, postgresql://user@host/database"
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]{0,19}")
-_PLANNED: Final = {
-    "postgresql": "PostgreSQL",
-    "postgres": "PostgreSQL",
-    "redis": "Redis",
-    "rediss": "Redis",
-    "mongodb": "MongoDB",
-    "mongodb+srv": "MongoDB",
-}
 
 
 def open_store(url: str, clock: Clock | None = None) -> Store:
@@ -34,28 +26,25 @@ def open_store(url: str, clock: Clock | None = None) -> Store:
     The store a URL names, not connected yet.
 
     Args:
-        url: ``memory://``, or ``sqlite:///path`` with one more slash for an absolute path.
-        clock: What the store takes for the time; the system's by default.
+        url: ``memory://``; ``sqlite:///path``, with one more slash for an absolute path; or
+            ``postgresql://user:password@host:port/database``, with libpq's parameters and, of fluxo's own, ``schema=``,
+            ``listen=false`` and ``pooled=true`` (see `PostgresStore`).
+        clock: What the store takes for the time; by default that of the server, or of the system where there is none.
 
     Raises:
         ConfigurationError: the URL names no store of this version; never shows user, password or host.
     """
-    clock = SystemClock() if clock is None else clock
     scheme, separator, rest = url.partition("://")
     scheme = scheme.lower()
     if not separator:
         raise ConfigurationError(f"a store URL must begin with one of {_KNOWN}; a bare path needs sqlite:/// before it")
     dialect = scheme.partition("+")[0]
     if dialect == "memory":
-        return _memory(rest, clock)
+        return _memory(rest, clock or SystemClock())
     if dialect == "sqlite":
-        return _sqlite(scheme, rest, clock)
-    product = _PLANNED.get(scheme) or _PLANNED.get(dialect)
-    if product is not None:
-        raise ConfigurationError(
-            f"this version of fluxo has no {product} store yet ({scheme}://…); use one of {_KNOWN}, "
-            "or hand your own Store to Engine(...)"
-        )
+        return _sqlite(scheme, rest, clock or SystemClock())
+    if dialect in ("postgresql", "postgres"):
+        return _postgres(scheme, url, clock)
     shown = scheme if _SCHEME.fullmatch(scheme) else "…"
     raise ConfigurationError(f"no store has the scheme {shown!r}; known are {_KNOWN}")
 
@@ -87,3 +76,31 @@ def _sqlite(scheme: str, rest: str, clock: Clock) -> Store:
     from fluxo.stores.sql import SqliteStore
 
     return SqliteStore(unquote(path[1:]), clock=clock)
+
+
+def _postgres(scheme: str, url: str, clock: Clock | None) -> Store:
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    if scheme not in ("postgresql", "postgres", "postgresql+psycopg"):
+        raise ConfigurationError("fluxo talks to PostgreSQL through psycopg 3; write postgresql://user@host/database")
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise ConfigurationError("not a URL of PostgreSQL; write postgresql://user@host:5432/database") from None
+    schema = parsed.query.get("schema")
+    flags = {name: _flag(name, parsed.query[name]) for name in ("listen", "pooled") if name in parsed.query}
+    if schema is not None and not isinstance(schema, str):
+        raise ConfigurationError("schema= may stand once in a URL")
+    try:
+        from fluxo.stores.sql.postgres import PostgresStore
+    except ImportError:
+        raise MissingExtraError("the PostgreSQL store", "postgres") from None
+    rest = parsed.difference_update_query(["schema", "listen", "pooled"])
+    return PostgresStore(rest, schema=schema, clock=clock, **flags)
+
+
+def _flag(name: str, value: object) -> bool:
+    if value not in ("true", "false"):
+        raise ConfigurationError(f"{name}= in a store URL must be true or false")
+    return value == "true"

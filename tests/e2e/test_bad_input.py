@@ -128,7 +128,7 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pyt
     def deny(*_: Any) -> int:
         raise refused
 
-    monkeypatch.setattr("fluxo.stores.sql.opening.os.open", deny)
+    monkeypatch.setattr("fluxo.stores.sql.sqlite.opening.os.open", deny)
     with (
         pytest.raises(StoreUnavailableError, match=r"cannot be created \(Permission denied\)") as unavailable,
         Engine(f"sqlite:///{path}"),

@@ -20,7 +20,7 @@ import pytest
 
 from fluxo import Engine, RunStatus
 from fluxo.model.events import RunClaimed, RunStarted, SignalReceived
-from fluxo.stores.sql import opening
+from fluxo.stores.sql.sqlite import opening
 from tests.crash.judge import judge, log_of, run_ids
 from tests.crash.processes import Nursery
 from tests.crash.world import World

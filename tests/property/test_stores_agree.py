@@ -1,7 +1,7 @@
 """
-The SQLite store answers as the memory store does, whatever is asked in whatever order.
+Every store answers as the memory store does, whatever is asked in whatever order.
 
-Owns: random operations on both stores and the comparison of their answers. Must not know what an answer ought to
+Owns: random operations on two stores and the comparison of their answers. Must not know what an answer ought to
 be: the conformance suite does. Keys may differ between stores and are translated; everything else is equal.
 """
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import psycopg
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -31,10 +32,14 @@ from fluxo.store import (
     Release,
     RunPage,
     RunQuery,
+    Store,
 )
 from fluxo.stores import MemoryStore
-from fluxo.stores.sql import SqliteStore, statements
+from fluxo.stores.sql import SqliteStore
+from fluxo.stores.sql.postgres import PostgresStore
+from fluxo.stores.sql.sqlite import statements
 from fluxo.testing.conformance.suite import chain, new_run, worker
+from tests.servers import postgres_url
 
 # Few names, most often the first: operations that never meet show nothing.
 NAMESPACES = st.sampled_from(["one", "one", "one", "two"])
@@ -70,47 +75,44 @@ class StoresAgree(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.clock = SetClock()
-        self.directory = tempfile.TemporaryDirectory()
         self.memory = MemoryStore(self.clock)
-        self.sqlite = self.sqlite_store()
-        self.to_sqlite: dict[int, int] = {}
+        self.prepare()
+        self.other = self.other_store()
+        self.to_other: dict[int, int] = {}
         self.to_memory: dict[int, int] = {}
         self.sent: list[Append] = []
-        # So that the few runs of one example are enough for statements of several rows.
-        self.small_chunks = patch.object(statements, "FIRST_ROWS_MAX", 2)
-        self.small_chunks.start()
 
-    def sqlite_store(self) -> SqliteStore:
-        path = Path(self.directory.name) / "stores-agree.db"
-        # What a power cut leaves is not asked here, and half the time of a test is the disk's.
-        return SqliteStore(path, clock=self.clock, synchronous="NORMAL")
+    def prepare(self) -> None:
+        """Empty the place of the other store."""
+
+    def other_store(self) -> Store:
+        """The other store, not open, over what is in its place."""
+        raise NotImplementedError
 
     @initialize()
     def open(self) -> None:
-        self.sqlite.open()
+        self.other.open()
 
     def teardown(self) -> None:
-        self.small_chunks.stop()
-        self.sqlite.close()
-        self.directory.cleanup()
+        self.other.close()
 
     def wake_at_us(self, minutes: int | None) -> int | None:
         return None if minutes is None else self.clock.at_us + minutes * MINUTE_US
 
     def known(self, record: RunRecord | None) -> RunRecord | None:
-        """SQLite's row with the memory store's key."""
+        """The other store's row with the memory store's key."""
         return None if record is None else replace(record, key=self.to_memory[record.key])
 
-    def for_sqlite(self, append: Append) -> Append:
-        return append if append.new is not None else replace(append, key=self.to_sqlite[append.key])
+    def for_other(self, append: Append) -> Append:
+        return append if append.new is not None else replace(append, key=self.to_other[append.key])
 
     def compare_appends(self, batch: list[Append]) -> None:
         expected = self.memory.append(batch)
-        answers = self.sqlite.append([self.for_sqlite(append) for append in batch])
+        answers = self.other.append([self.for_other(append) for append in batch])
         for append, ours, theirs in zip(batch, expected, answers, strict=True):
             if append.new is not None and isinstance(ours, Committed):
                 assert isinstance(theirs, Committed), (append, theirs)
-                self.to_sqlite[ours.key], self.to_memory[theirs.key] = theirs.key, ours.key
+                self.to_other[ours.key], self.to_memory[theirs.key] = theirs.key, ours.key
         assert [self.translated(answer) for answer in answers] == expected
         self.sent = (self.sent + [append for append in batch if append.new is None])[-20:]
 
@@ -162,10 +164,10 @@ class StoresAgree(RuleBasedStateMachine):
             batch.append(Append(0, 0, 0, chain(0, 0, new.nonce, data.draw(st.integers(1, 2))), new=new))
         self.compare_appends(batch)
 
-    @precondition(lambda self: self.to_sqlite)
+    @precondition(lambda self: self.to_other)
     @rule(data=st.data())
     def append(self, data: st.DataObject) -> None:
-        keys = data.draw(st.lists(st.sampled_from(sorted(self.to_sqlite)), min_size=1, max_size=4, unique=True))
+        keys = data.draw(st.lists(st.sampled_from(sorted(self.to_other)), min_size=1, max_size=4, unique=True))
         self.compare_appends([self.drawn_append(data, key) for key in keys])
 
     @precondition(lambda self: self.sent)
@@ -183,41 +185,41 @@ class StoresAgree(RuleBasedStateMachine):
             Message(namespace, run_id, "signal", "go", dedup_key, data.draw(st.binary(max_size=3)))
             for run_id, dedup_key in addressed
         ]
-        answers = [self.known_delivery(answer) for answer in self.sqlite.deliver(messages)]
+        answers = [self.known_delivery(answer) for answer in self.other.deliver(messages)]
         assert answers == self.memory.deliver(messages)
 
     def known_delivery(self, answer: Delivery) -> Delivery:
         return replace(answer, key=self.to_memory[answer.key]) if answer.key else answer
 
-    @precondition(lambda self: self.to_sqlite)
+    @precondition(lambda self: self.to_other)
     @rule(data=st.data(), owner=WORKERS, nonce=NONCES, status=OPEN_STATUSES, minutes=MINUTES)
     def release(self, data: st.DataObject, owner: str, nonce: int, status: RunStatus, minutes: int | None) -> None:
-        key = data.draw(st.sampled_from(sorted(self.to_sqlite)))
+        key = data.draw(st.sampled_from(sorted(self.to_other)))
         consumed = data.draw(st.one_of(st.none(), st.integers(0, 4)))
         release = Release(key, owner, nonce, status, self.wake_at_us(minutes), consumed)
-        released = self.sqlite.release([replace(release, key=self.to_sqlite[key])])
+        released = self.other.release([replace(release, key=self.to_other[key])])
         assert released == self.memory.release([release])
 
     @rule(worker_id=WORKERS, namespace=NAMESPACES)
     def register(self, worker_id: str, namespace: str) -> None:
         self.memory.register(worker(worker_id, namespace=namespace))
-        self.sqlite.register(worker(worker_id, namespace=namespace))
+        self.other.register(worker(worker_id, namespace=namespace))
 
     @rule(worker_id=WORKERS)
     def unregister(self, worker_id: str) -> None:
         self.memory.unregister(worker_id)
-        self.sqlite.unregister(worker_id)
+        self.other.unregister(worker_id)
 
     @rule(worker_id=WORKERS)
     def heartbeat(self, worker_id: str) -> None:
-        owned = self.sqlite.heartbeat(worker_id)
+        owned = self.other.heartbeat(worker_id)
         known = None if owned is None else [(self.to_memory[key], nonce) for key, nonce in owned]
         assert known == self.memory.heartbeat(worker_id)
 
     @rule(namespace=NAMESPACES, minutes=st.integers(-2, 1), limit=st.integers(1, 3))
     def purge(self, namespace: str, minutes: int, limit: int) -> None:
         before_us = self.clock.at_us + minutes * MINUTE_US
-        assert self.sqlite.purge(namespace, before_us, limit) == self.memory.purge(namespace, before_us, limit)
+        assert self.other.purge(namespace, before_us, limit) == self.memory.purge(namespace, before_us, limit)
 
     @rule(minutes=st.integers(1, 2))
     def time_passes(self, minutes: int) -> None:
@@ -225,9 +227,9 @@ class StoresAgree(RuleBasedStateMachine):
 
     @rule()
     def reopen(self) -> None:
-        self.sqlite.close()
-        self.sqlite = self.sqlite_store()
-        self.sqlite.open()
+        self.other.close()
+        self.other = self.other_store()
+        self.other.open()
 
     @rule(
         namespace=NAMESPACES,
@@ -244,7 +246,7 @@ class StoresAgree(RuleBasedStateMachine):
         )
 
     def compare_due(self, query: DueQuery) -> None:
-        answer = self.sqlite.due(query)
+        answer = self.other.due(query)
         known = DueRuns(
             [known for run in answer.runs if (known := self.known(run))], answer.now_us, answer.next_wake_at_us
         )
@@ -267,33 +269,69 @@ class StoresAgree(RuleBasedStateMachine):
         minutes: int | None,
         limit: int,
     ) -> None:
-        before_key = data.draw(st.one_of(st.none(), st.sampled_from([0, *sorted(self.to_sqlite)])))
+        before_key = data.draw(st.one_of(st.none(), st.sampled_from([0, *sorted(self.to_other)])))
         query = RunQuery(namespace, tuple(status), "flow", queue, self.wake_at_us(minutes), before_key, limit)
-        before = None if before_key is None else self.to_sqlite.get(before_key, 0)
-        answer = self.sqlite.find(replace(query, before_key=before))
+        before = None if before_key is None else self.to_other.get(before_key, 0)
+        answer = self.other.find(replace(query, before_key=before))
         cursor = None if answer.before_key is None else self.to_memory[answer.before_key]
         runs = [known for run in answer.runs if (known := self.known(run))]
         assert RunPage(runs, cursor) == self.memory.find(query)
 
     @invariant()
     def they_hold_the_same(self) -> None:
-        for ours, theirs in self.to_sqlite.items():
-            assert self.sqlite.read(theirs, 0, 100) == self.memory.read(ours, 0, 100)
-            assert self.sqlite.tail(theirs) == self.memory.tail(ours)
-            assert self.sqlite.inbox(theirs, 0) == self.memory.inbox(ours, 0)
+        for ours, theirs in self.to_other.items():
+            assert self.other.read(theirs, 0, 100) == self.memory.read(ours, 0, 100)
+            assert self.other.tail(theirs) == self.memory.tail(ours)
+            assert self.other.inbox(theirs, 0) == self.memory.inbox(ours, 0)
         for namespace in ("one", "two"):
-            assert self.sqlite.stats(namespace) == self.memory.stats(namespace)
+            assert self.other.stats(namespace) == self.memory.stats(namespace)
             self.compare_due(DueQuery(namespace, ("default", "vip"), WORKFLOWS, (), 100))
             for run_id in "abc":
-                assert self.known(self.sqlite.get(namespace, run_id)) == self.memory.get(namespace, run_id)
+                assert self.known(self.other.get(namespace, run_id)) == self.memory.get(namespace, run_id)
         for owner in ("w1", "w2"):
-            arrivals: list[Any] = [(self.to_memory[key], n) for key, n in self.sqlite.arrivals(owner)]
+            arrivals: list[Any] = [(self.to_memory[key], n) for key, n in self.other.arrivals(owner)]
             assert arrivals == self.memory.arrivals(owner)
-        assert self.sqlite.workers() == self.memory.workers()
+        assert self.other.workers() == self.memory.workers()
 
 
-TestStoresAgree = StoresAgree.TestCase
 # Without the explain phase: it traces every line, which takes minutes here and once in a while ends the interpreter.
-TestStoresAgree.settings = settings(
-    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink], stateful_step_count=40
-)
+AGREE = settings(phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink], stateful_step_count=40)
+# A server answers each of some thousand questions per example over a socket.
+AGREE_REMOTELY = settings(AGREE, max_examples=20, stateful_step_count=25)
+
+
+class SqliteAgrees(StoresAgree):
+    def prepare(self) -> None:
+        self.directory = tempfile.TemporaryDirectory()
+        # So that the few runs of one example are enough for statements of several rows.
+        self.small_chunks = patch.object(statements, "FIRST_ROWS_MAX", 2)
+        self.small_chunks.start()
+
+    def other_store(self) -> Store:
+        path = Path(self.directory.name) / "stores-agree.db"
+        # What a power cut leaves is not asked here, and half the time of a test is the disk's.
+        return SqliteStore(path, clock=self.clock, synchronous="NORMAL")
+
+    def teardown(self) -> None:
+        super().teardown()
+        self.small_chunks.stop()
+        self.directory.cleanup()
+
+
+class PostgresAgrees(StoresAgree):
+    def prepare(self) -> None:
+        store = self.other_store()
+        store.open()
+        store.close()
+        tables = ", ".join(f"agree.fluxo_{name}" for name in ("runs", "events", "inbox", "workers"))
+        with psycopg.connect(postgres_url(), autocommit=True) as connection:
+            connection.execute(f"TRUNCATE {tables}")
+
+    def other_store(self) -> Store:
+        return PostgresStore(postgres_url(), schema="agree", clock=self.clock, listen=False)
+
+
+TestSqliteAgrees = SqliteAgrees.TestCase
+TestSqliteAgrees.settings = AGREE
+TestPostgresAgrees = PostgresAgrees.TestCase
+TestPostgresAgrees.settings = AGREE_REMOTELY

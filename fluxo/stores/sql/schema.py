@@ -41,6 +41,10 @@ READY_SQL: Final = (
 TIMER_SQL: Final = f"owner IS NULL AND {OPEN_SQL} AND wake_at_us IS NOT NULL"
 """Unowned and due at a time. Queries repeat these texts word for word, or the planner cannot use the index."""
 
+_OWNED_SQL: Final = "owner IS NOT NULL"
+_PURGING_SQL: Final = "purging = 1"
+_UNCONSUMED_SQL: Final = "consumed_seq IS NULL"
+
 metadata = MetaData()
 
 _KEY = BigInteger().with_variant(Integer, "sqlite")
@@ -80,10 +84,22 @@ runs = Table(
     sqlite_autoincrement=True,
 )
 
-Index("fluxo_runs_ready", runs.c.namespace, runs.c.priority.desc(), sqlite_where=text(READY_SQL))
-Index("fluxo_runs_timers", runs.c.namespace, runs.c.wake_at_us, sqlite_where=text(TIMER_SQL))
-Index("fluxo_runs_owned", runs.c.owner, sqlite_where=text("owner IS NOT NULL"))
-Index("fluxo_runs_purging", runs.c.purging, sqlite_where=text("purging = 1"))
+Index(
+    "fluxo_runs_ready",
+    runs.c.namespace,
+    runs.c.priority.desc(),
+    sqlite_where=text(READY_SQL),
+    postgresql_where=text(READY_SQL),
+)
+Index(
+    "fluxo_runs_timers",
+    runs.c.namespace,
+    runs.c.wake_at_us,
+    sqlite_where=text(TIMER_SQL),
+    postgresql_where=text(TIMER_SQL),
+)
+Index("fluxo_runs_owned", runs.c.owner, sqlite_where=text(_OWNED_SQL), postgresql_where=text(_OWNED_SQL))
+Index("fluxo_runs_purging", runs.c.purging, sqlite_where=text(_PURGING_SQL), postgresql_where=text(_PURGING_SQL))
 
 Table(
     "fluxo_events",
@@ -110,7 +126,13 @@ inbox = Table(
     UniqueConstraint("run", "dedup_key"),
 )
 
-Index("fluxo_inbox_unconsumed", inbox.c.run, inbox.c.n, sqlite_where=text("consumed_seq IS NULL"))
+Index(
+    "fluxo_inbox_unconsumed",
+    inbox.c.run,
+    inbox.c.n,
+    sqlite_where=text(_UNCONSUMED_SQL),
+    postgresql_where=text(_UNCONSUMED_SQL),
+)
 
 Table(
     "fluxo_workers",
@@ -125,7 +147,7 @@ Table(
 )
 
 
-def ddl(dialect: Dialect, from_version: int) -> list[str]:
+def ddl(dialect: Dialect, from_version: int, of: MetaData = metadata) -> list[str]:
     """
     The statements that lead from `from_version` (0: nothing there) to SCHEMA_VERSION.
 
@@ -134,7 +156,7 @@ def ddl(dialect: Dialect, from_version: int) -> list[str]:
     if from_version >= SCHEMA_VERSION:
         return []
     statements: list[str] = []
-    for table in metadata.sorted_tables:
+    for table in of.sorted_tables:
         statements.append(str(CreateTable(table, if_not_exists=True).compile(dialect=dialect)))
         # The order of a table's index set is not fixed; that of the DDL should be.
         indexes = sorted(table.indexes, key=lambda index: str(index.name))

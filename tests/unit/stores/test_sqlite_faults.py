@@ -17,7 +17,7 @@ from fluxo.errors import FluxoInternalError, LimitExceededError, StoreError, Sto
 from fluxo.model.run import RunStatus
 from fluxo.store import Append, Committed, Conflict, Unknown
 from fluxo.stores.sql import SqlStore
-from fluxo.stores.sql import store as store_module
+from fluxo.stores.sql.sqlite import store as store_module
 from fluxo.testing.conformance.suite import (
     HOUR_US,
     NAMESPACE,

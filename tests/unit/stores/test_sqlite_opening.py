@@ -19,8 +19,9 @@ import pytest
 from sqlalchemy import create_engine
 
 from fluxo.errors import ConfigurationError, SchemaVersionError, StoreUnavailableError
-from fluxo.stores.sql import SqliteStore, SqlStore, opening
+from fluxo.stores.sql import SqliteStore, SqlStore
 from fluxo.stores.sql.schema import APPLICATION_ID, SCHEMA_VERSION
+from fluxo.stores.sql.sqlite import opening
 from fluxo.testing.conformance.suite import Activation, new_run
 from tests.unit.stores.faulty import Faults
 
@@ -266,9 +267,11 @@ def test_an_engine_without_a_connection_to_spare_is_unavailable(path: Path) -> N
 
 
 def test_an_engine_of_another_dialect_is_refused() -> None:
-    engine: Any = types.SimpleNamespace(dialect=types.SimpleNamespace(name="postgresql"))
-    with pytest.raises(ConfigurationError, match="knows the dialect sqlite only in this version, not postgresql"):
+    engine: Any = types.SimpleNamespace(dialect=types.SimpleNamespace(name="oracle"))
+    with pytest.raises(ConfigurationError, match="the dialects sqlite and postgresql in this version, not oracle"):
         SqlStore(engine)
+    with pytest.raises(ConfigurationError, match="needs an engine of sqlite, not of postgresql"):
+        SqliteStore(create_engine("postgresql+psycopg://localhost/any"))
 
 
 def test_an_engine_in_memory_is_refused() -> None:

@@ -16,7 +16,7 @@ import pytest
 from fluxo.model.run import RunStatus
 from fluxo.store import RunQuery
 from fluxo.stores.sql import SqliteStore, SqlStore
-from fluxo.stores.sql import statements as sql
+from fluxo.stores.sql.sqlite import statements as sql
 from fluxo.testing.conformance.suite import Activation, new_run, projection
 from tests.unit.stores.faulty import Faults
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 import fluxo.stores
-from fluxo.errors import ConfigurationError
+from fluxo.errors import ConfigurationError, StoreUnavailableError
 from fluxo.stores import MemoryStore, open_store
-from fluxo.stores.sql import SqliteStore
+from fluxo.stores.sql import PostgresStore, SqliteStore
 
 ROOT = Path(__file__).parents[3]
 
@@ -84,12 +84,11 @@ def test_opening_by_url_touches_nothing_yet(tmp_path: Path) -> None:
         ("sqlite:///orders.db?mode=ro", "takes no parameters"),
         ("sqlite+aiosqlite:///orders.db", "Python's own sqlite3"),
         ("memory://orders", "takes no path"),
-        ("postgresql://host/db", "no PostgreSQL store yet"),
-        ("postgresql+psycopg://host/db", "no PostgreSQL store yet"),
-        ("redis://host", "no Redis store yet"),
-        ("rediss://host", "no Redis store yet"),
-        ("mongodb://host", "no MongoDB store yet"),
-        ("mongodb+srv://host", "no MongoDB store yet"),
+        ("postgresql+asyncpg://host/db", "through psycopg 3"),
+        ("postgresql://host:port/db", "not a URL of PostgreSQL"),
+        ("postgresql://host/db?listen=perhaps", "listen= in a store URL must be true or false"),
+        ("postgresql://host/db?schema=a&schema=b", "schema= may stand once"),
+        ("postgresql://host/db?schema=no-name", "must be a plain name"),
         ("mysql://host/db", "no store has the scheme 'mysql'; known are memory://"),
     ],
 )
@@ -102,7 +101,9 @@ def test_a_url_that_names_no_store_is_refused_with_the_cure(url: str, says: str)
 @pytest.mark.parametrize(
     "url",
     [
-        "postgresql://ann:hunter2@host/db",
+        "postgresql://ann:hunter2@host:x/db",
+        "postgresql+asyncpg://ann:hunter2@host/db",
+        "postgresql://ann:hunter2@host/db?listen=perhaps",
         "mysql://ann:hunter2@host/db",
         "sqlite://ann:hunter2@host/db",
         "memory://ann:hunter2@host",
@@ -117,9 +118,18 @@ def test_a_password_never_appears_in_an_error(url: str) -> None:
     assert "ann" not in str(caught.value)
 
 
+def test_a_url_of_postgresql_touches_nothing_yet() -> None:
+    store = open_store("postgres://ann:hunter2@host.invalid/db?schema=orders&listen=false&sslmode=require")
+    assert isinstance(store, PostgresStore)
+    with pytest.raises(StoreUnavailableError, match=r"database db on host\.invalid: cannot be reached") as caught:
+        store.open()
+    assert "hunter2" not in str(caught.value)
+
+
 def test_the_sql_stores_are_found_beside_the_others() -> None:
     assert {name: getattr(fluxo.stores, name).__name__ for name in fluxo.stores.__all__} == {
         "MemoryStore": "MemoryStore",
+        "PostgresStore": "PostgresStore",
         "SqlStore": "SqlStore",
         "SqliteStore": "SqliteStore",
         "open_store": "open_store",
@@ -130,7 +140,7 @@ def test_the_sql_stores_are_found_beside_the_others() -> None:
 
 @pytest.mark.parametrize("module", ["fluxo.stores", "fluxo.stores.url", "fluxo.testing"])
 def test_no_driver_is_loaded_before_its_scheme_is_asked_for(module: str) -> None:
-    drivers = ["sqlite3", "sqlalchemy", "asyncio", "pytest", "hypothesis"]
+    drivers = ["sqlite3", "sqlalchemy", "psycopg", "redis", "pymongo", "asyncio", "pytest", "hypothesis"]
     code = f"import sys, {module}; print([name for name in {drivers} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
     assert result.stdout.strip() == "[]"

@@ -39,35 +39,45 @@ from fluxo.store import (
     WorkerRecord,
 )
 from fluxo.stores.bell import Bell
-from fluxo.stores.sql import query as queries
-from fluxo.stores.sql import statements as sql
-from fluxo.stores.sql.append import is_lone, run_record, write_batch, write_carefully, write_lone
-from fluxo.stores.sql.database import Database
-from fluxo.stores.sql.deliver import deliver
-from fluxo.stores.sql.opening import Synchronous, create_private, open_database
-from fluxo.stores.sql.purge import purge
+from fluxo.stores.sql.rows import run_record
+from fluxo.stores.sql.sqlite import query as queries
+from fluxo.stores.sql.sqlite import statements as sql
+from fluxo.stores.sql.sqlite.append import write_batch, write_carefully, write_lone
+from fluxo.stores.sql.sqlite.database import Database
+from fluxo.stores.sql.sqlite.deliver import deliver
+from fluxo.stores.sql.sqlite.opening import Synchronous, create_private, open_database
+from fluxo.stores.sql.sqlite.purge import purge
 
-__all__ = ["SqlStore", "SqliteStore"]
+__all__ = ["SqliteStore"]
 
 
-class SqlStore:
+class SqliteStore:
     """
-    The store in a database that a SQLAlchemy engine leads to.
+    The store in one SQLite file.
 
     Args:
-        engine: Of the sqlite dialect, on a file. It is never disposed of here; three connections are taken
-            from it for as long as the store is open, and its pool does not get them back.
+        place: The path of the file, relative to the working directory of this moment, which is created for its owner
+            alone when the store is opened; or a SQLAlchemy engine of the sqlite dialect, on a file. An engine is never
+            disposed of here; three connections are taken from it for as long as the store is open, and its pool does
+            not get them back.
         clock: What the store takes for the time.
         synchronous: "FULL" loses no acknowledged commit to a power cut; "NORMAL" may, and is several times faster.
 
     Raises:
-        ConfigurationError: another dialect, a database in memory, or an unknown `synchronous`.
+        ConfigurationError: no path, another dialect, a database in memory, or an unknown `synchronous`.
     """
 
-    def __init__(self, engine: Engine, *, clock: Clock | None = None, synchronous: Synchronous = "FULL") -> None:
-        dialect = engine.dialect.name
-        if dialect != "sqlite":
-            raise ConfigurationError(f"SqlStore knows the dialect sqlite only in this version, not {dialect}")
+    def __init__(
+        self,
+        place: str | os.PathLike[str] | Engine,
+        *,
+        clock: Clock | None = None,
+        synchronous: Synchronous = "FULL",
+    ) -> None:
+        self._makes_file = not isinstance(place, Engine)
+        engine = place if isinstance(place, Engine) else _engine_of(place)
+        if engine.dialect.name != "sqlite":
+            raise ConfigurationError(f"SqliteStore needs an engine of sqlite, not of {engine.dialect.name}")
         path = engine.url.database or ""
         if path in ("", ":memory:") or "mode=memory" in path:
             raise ConfigurationError(
@@ -97,7 +107,7 @@ class SqlStore:
 
     def append(self, batch: Sequence[Append]) -> list[Outcome]:
         database = self._open_database
-        if 0 < len(batch) <= sql.FIRST_ROWS_MAX and all(map(is_lone, batch)):
+        if 0 < len(batch) <= sql.FIRST_ROWS_MAX and all(append.is_lone for append in batch):
             return write_lone(database, batch)
         now_us = self._clock.now_us()
 
@@ -207,6 +217,8 @@ class SqlStore:
     def open(self) -> None:
         with self._opening:
             if self._database is None:
+                if self._makes_file:
+                    create_private(self._where)
                 self._database = open_database(self._engine, self._where, self._synchronous, self._busy_s)
 
     def close(self) -> None:
@@ -217,32 +229,12 @@ class SqlStore:
         self._bell.ring()
 
 
-class SqliteStore(SqlStore):
-    """
-    The store in one SQLite file, which is created for its owner alone when the store is opened.
-
-    Args:
-        path: Of the file; relative to the working directory of this moment.
-        clock: What the store takes for the time.
-        synchronous: As for `SqlStore`.
-
-    Raises:
-        ConfigurationError: no path, a database in memory, or an unknown `synchronous`.
-    """
-
-    def __init__(
-        self, path: str | os.PathLike[str], *, clock: Clock | None = None, synchronous: Synchronous = "FULL"
-    ) -> None:
-        given = os.fspath(path)
-        if given.startswith("file:") or "\0" in given:
-            raise ConfigurationError("SqliteStore takes the plain path of a file, not a file: URI")
-        engine = create_engine(
-            URL.create("sqlite+pysqlite", database=given if given in ("", ":memory:") else os.path.abspath(given)),
-            poolclass=NullPool,
-            connect_args={"check_same_thread": False, "timeout": 0},
-        )
-        super().__init__(engine, clock=clock, synchronous=synchronous)
-
-    def open(self) -> None:
-        create_private(self._where)
-        super().open()
+def _engine_of(path: str | os.PathLike[str]) -> Engine:
+    given = os.fspath(path)
+    if given.startswith("file:") or "\0" in given:
+        raise ConfigurationError("SqliteStore takes the plain path of a file, not a file: URI")
+    return create_engine(
+        URL.create("sqlite+pysqlite", database=given if given in ("", ":memory:") else os.path.abspath(given)),
+        poolclass=NullPool,
+        connect_args={"check_same_thread": False, "timeout": 0},
+    )

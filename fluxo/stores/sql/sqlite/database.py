@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 from fluxo.errors import StoreUnavailableError
 from fluxo.limits import SQLITE_BUSY_S, SQLITE_RETRY_S
-from fluxo.stores.sql.errors import is_busy, outcome_is_unclear, translated
+from fluxo.stores.sql.sqlite.errors import is_busy, outcome_is_unclear, translated
 
 __all__ = ["Database", "Reader", "retrying"]
 
@@ -93,7 +93,7 @@ class Reader:
 
 
 class Database:
-    """The open connections of one store; made by `fluxo.stores.sql.opening`."""
+    """The open connections of one store; made by `fluxo.stores.sql.sqlite.opening`."""
 
     def __init__(self, where: str, writer: sqlite3.Connection, hot: Reader, cold: Reader, busy_s: float) -> None:
         self._where = where

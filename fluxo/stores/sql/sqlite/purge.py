@@ -12,8 +12,8 @@ from __future__ import annotations
 from sqlite3 import Cursor
 from typing import Final
 
-from fluxo.stores.sql import statements as sql
-from fluxo.stores.sql.database import Database
+from fluxo.stores.sql.sqlite import statements as sql
+from fluxo.stores.sql.sqlite.database import Database
 
 __all__ = ["purge"]
 

@@ -11,7 +11,7 @@ from sqlite3 import Cursor
 
 from fluxo.limits import INBOX_MESSAGES_MAX
 from fluxo.store import Delivered, Delivery, Message
-from fluxo.stores.sql import statements as sql
+from fluxo.stores.sql.sqlite import statements as sql
 
 __all__ = ["deliver"]
 

@@ -14,24 +14,14 @@ from itertools import chain
 from sqlite3 import Cursor
 from typing import Any, Final
 
-from fluxo.model.run import RunRecord, RunStatus
 from fluxo.store import Append, Committed, Conflict, Existing, NewRun, Outcome, Unknown
-from fluxo.stores.sql import statements as sql
-from fluxo.stores.sql.database import Database
+from fluxo.stores.sql.rows import run_record
+from fluxo.stores.sql.sqlite import statements as sql
+from fluxo.stores.sql.sqlite.database import Database
 
-__all__ = ["CONFLICT", "is_lone", "judge", "run_record", "write_batch", "write_carefully", "write_lone"]
+__all__ = ["CONFLICT", "judge", "write_batch", "write_carefully", "write_lone"]
 
 CONFLICT: Final = Conflict()
-_STATUSES: Final = {status.value: status for status in RunStatus}
-_COLUMNS: Final = len(RunRecord.__struct_fields__)
-_STATUS_COLUMN: Final = RunRecord.__struct_fields__.index("status")
-
-
-def run_record(row: Sequence[Any]) -> RunRecord:
-    """A run from a row in the order of `statements.RUN_COLUMNS`."""
-    columns = list(row[:_COLUMNS])
-    columns[_STATUS_COLUMN] = _STATUSES[columns[_STATUS_COLUMN]]
-    return RunRecord(*columns)
 
 
 def judge(cursor: Cursor, append: Append, key: int) -> Outcome:
@@ -40,11 +30,6 @@ def judge(cursor: Cursor, append: Append, key: int) -> Outcome:
         if cursor.execute(sql.EVENT_AT, (key, seq)).fetchone() != (nonce, digest):
             return CONFLICT
     return Committed(key)
-
-
-def is_lone(append: Append) -> bool:
-    """Whether it adds one event and nothing else: the common case of a step."""
-    return append.new is None and append.projection is None and not append.consumed and len(append.events) == 1
 
 
 def write_lone(database: Database, batch: Sequence[Append]) -> list[Outcome]:

@@ -18,9 +18,9 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from fluxo.errors import SchemaVersionError, StoreUnavailableError
-from fluxo.stores.sql.database import Database, Reader, retrying
-from fluxo.stores.sql.errors import translated
 from fluxo.stores.sql.schema import APPLICATION_ID, SCHEMA_VERSION, ddl
+from fluxo.stores.sql.sqlite.database import Database, Reader, retrying
+from fluxo.stores.sql.sqlite.errors import translated
 
 __all__ = ["Synchronous", "create_private", "open_database"]
 

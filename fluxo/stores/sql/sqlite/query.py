@@ -15,10 +15,10 @@ from sqlalchemy.engine import Dialect
 
 from fluxo.model.run import RunRecord, RunStatus
 from fluxo.store import DueQuery, DueRuns, RunPage, RunQuery, StoreStats
-from fluxo.stores.sql import statements as sql
-from fluxo.stores.sql.append import run_record
-from fluxo.stores.sql.database import Reader
+from fluxo.stores.sql.rows import run_record
 from fluxo.stores.sql.schema import runs
+from fluxo.stores.sql.sqlite import statements as sql
+from fluxo.stores.sql.sqlite.database import Reader
 
 __all__ = ["due", "find", "stats"]
 
