@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from fluxo.authoring.logger import logger
     from fluxo.engine import AsyncEngine, Engine, Handle
     from fluxo.stores.memory import MemoryStore
+    from fluxo.stores.redis import RedisStore
     from fluxo.stores.sql import SqlStore
 
 __version__ = "0.1.0"
@@ -84,6 +85,7 @@ _LAZY = {
     "Engine": "fluxo.engine",
     "Handle": "fluxo.engine",
     "MemoryStore": "fluxo.stores.memory",
+    "RedisStore": "fluxo.stores.redis",
     "SqlStore": "fluxo.stores.sql",
     "logger": "fluxo.authoring.logger",
 }
@@ -113,6 +115,7 @@ __all__ = [
     "NonDeterminismError",
     "Observer",
     "Page",
+    "RedisStore",
     "ReplayError",
     "ResultTimeoutError",
     "Retry",

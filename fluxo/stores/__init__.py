@@ -11,9 +11,10 @@ from fluxo.stores.memory import MemoryStore
 from fluxo.stores.url import open_store
 
 if TYPE_CHECKING:
+    from fluxo.stores.redis import RedisStore
     from fluxo.stores.sql import PostgresStore, SqliteStore, SqlStore
 
-__all__ = ["MemoryStore", "PostgresStore", "SqlStore", "SqliteStore", "open_store"]
+__all__ = ["MemoryStore", "PostgresStore", "RedisStore", "SqlStore", "SqliteStore", "open_store"]
 
 
 def __getattr__(name: str) -> Any:
@@ -21,6 +22,10 @@ def __getattr__(name: str) -> Any:
         import fluxo.stores.sql
 
         return getattr(fluxo.stores.sql, name)
+    if name == "RedisStore":
+        from fluxo.stores.redis import RedisStore
+
+        return RedisStore
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from typing import Final
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from fluxo.clock import Clock, SystemClock
 from fluxo.errors import ConfigurationError, MissingExtraError
@@ -17,7 +17,7 @@ from fluxo.store import Store
 
 __all__ = ["open_store"]
 
-_KNOWN: Final = "memory://, sqlite:///relative/path.db, sqlite:////absolute/path.db, postgresql://user@host/database"
+_KNOWN: Final = "memory://, sqlite:///relative/path.db, sqlite:////absolute/path.db, postgresql://user@host/database, redis://host:6379/0"
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]{0,19}")
 
 
@@ -28,7 +28,8 @@ def open_store(url: str, clock: Clock | None = None) -> Store:
     Args:
         url: ``memory://``; ``sqlite:///path``, with one more slash for an absolute path; or
             ``postgresql://user:password@host:port/database``, with libpq's parameters and, of fluxo's own, ``schema=``,
-            ``listen=false`` and ``pooled=true`` (see `PostgresStore`).
+            ``listen=false`` and ``pooled=true`` (see `PostgresStore`); ``redis://user:password@host:port/number`` (or
+            rediss, with TLS), with redis-py's parameters and ``prefix=``.
         clock: What the store takes for the time; by default that of the server, or of the system where there is none.
 
     Raises:
@@ -45,6 +46,8 @@ def open_store(url: str, clock: Clock | None = None) -> Store:
         return _sqlite(scheme, rest, clock or SystemClock())
     if dialect in ("postgresql", "postgres"):
         return _postgres(scheme, url, clock)
+    if scheme in ("redis", "rediss"):
+        return _redis(url, clock)
     shown = scheme if _SCHEME.fullmatch(scheme) else "…"
     raise ConfigurationError(f"no store has the scheme {shown!r}; known are {_KNOWN}")
 
@@ -98,6 +101,26 @@ def _postgres(scheme: str, url: str, clock: Clock | None) -> Store:
         raise MissingExtraError("the PostgreSQL store", "postgres") from None
     rest = parsed.difference_update_query(["schema", "listen", "pooled"])
     return PostgresStore(rest, schema=schema, clock=clock, **flags)
+
+
+def _redis(url: str, clock: Clock | None) -> Store:
+    try:
+        from fluxo.stores.redis import RedisStore
+    except ImportError:
+        raise MissingExtraError("the Redis store", "redis") from None
+    rest, prefix = _without_prefix(url)
+    return RedisStore(rest, clock=clock) if prefix is None else RedisStore(rest, clock=clock, prefix=prefix)
+
+
+def _without_prefix(url: str) -> tuple[str, str | None]:
+    """A URL without its ``prefix=``, and that."""
+    parts = urlsplit(url)
+    given = parse_qsl(parts.query, keep_blank_values=True)
+    prefixes = [value for name, value in given if name == "prefix"]
+    if len(prefixes) > 1:
+        raise ConfigurationError("prefix= may stand once in a URL")
+    query = urlencode([pair for pair in given if pair[0] != "prefix"])
+    return urlunsplit(parts._replace(query=query)), prefixes[0] if prefixes else None
 
 
 def _flag(name: str, value: object) -> bool:

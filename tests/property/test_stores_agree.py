@@ -13,6 +13,7 @@ from typing import Any
 from unittest.mock import patch
 
 import psycopg
+import redis
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -35,11 +36,12 @@ from fluxo.store import (
     Store,
 )
 from fluxo.stores import MemoryStore
+from fluxo.stores.redis import RedisStore
 from fluxo.stores.sql import SqliteStore
 from fluxo.stores.sql.postgres import PostgresStore
 from fluxo.stores.sql.sqlite import statements
 from fluxo.testing.conformance.suite import chain, new_run, worker
-from tests.servers import postgres_url
+from tests.servers import postgres_url, redis_url
 
 # Few names, most often the first: operations that never meet show nothing.
 NAMESPACES = st.sampled_from(["one", "one", "one", "two"])
@@ -331,7 +333,19 @@ class PostgresAgrees(StoresAgree):
         return PostgresStore(postgres_url(), schema="agree", clock=self.clock, listen=False)
 
 
+class RedisAgrees(StoresAgree):
+    def prepare(self) -> None:
+        with redis.Redis.from_url(redis_url()) as client:
+            for key in client.scan_iter("{agree:*"):
+                client.delete(key)
+
+    def other_store(self) -> Store:
+        return RedisStore(redis_url(), prefix="agree", clock=self.clock)
+
+
 TestSqliteAgrees = SqliteAgrees.TestCase
 TestSqliteAgrees.settings = AGREE
 TestPostgresAgrees = PostgresAgrees.TestCase
 TestPostgresAgrees.settings = AGREE_REMOTELY
+TestRedisAgrees = RedisAgrees.TestCase
+TestRedisAgrees.settings = AGREE_REMOTELY

@@ -89,6 +89,10 @@ def test_opening_by_url_touches_nothing_yet(tmp_path: Path) -> None:
         ("postgresql://host/db?listen=perhaps", "listen= in a store URL must be true or false"),
         ("postgresql://host/db?schema=a&schema=b", "schema= may stand once"),
         ("postgresql://host/db?schema=no-name", "must be a plain name"),
+        ("redis://host:port", "not a URL of Redis"),
+        ("redis://host/0?prefix=a&prefix=b", "prefix= may stand once"),
+        ("redis://host/0?prefix=no-name", "must be a plain name"),
+        ("redis://host/0?decode_responses=true", "without decode_responses"),
         ("mysql://host/db", "no store has the scheme 'mysql'; known are memory://"),
     ],
 )
@@ -104,6 +108,7 @@ def test_a_url_that_names_no_store_is_refused_with_the_cure(url: str, says: str)
         "postgresql://ann:hunter2@host:x/db",
         "postgresql+asyncpg://ann:hunter2@host/db",
         "postgresql://ann:hunter2@host/db?listen=perhaps",
+        "redis://ann:hunter2@host:x/0",
         "mysql://ann:hunter2@host/db",
         "sqlite://ann:hunter2@host/db",
         "memory://ann:hunter2@host",
@@ -130,12 +135,13 @@ def test_the_sql_stores_are_found_beside_the_others() -> None:
     assert {name: getattr(fluxo.stores, name).__name__ for name in fluxo.stores.__all__} == {
         "MemoryStore": "MemoryStore",
         "PostgresStore": "PostgresStore",
+        "RedisStore": "RedisStore",
         "SqlStore": "SqlStore",
         "SqliteStore": "SqliteStore",
         "open_store": "open_store",
     }
     assert sorted(dir(fluxo.stores)) == sorted(fluxo.stores.__all__)
-    assert not hasattr(fluxo.stores, "RedisStore")
+    assert not hasattr(fluxo.stores, "MysqlStore")
 
 
 @pytest.mark.parametrize("module", ["fluxo.stores", "fluxo.stores.url", "fluxo.testing"])
