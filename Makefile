@@ -46,9 +46,7 @@ zoo: $(VENV)/.with-dev ## break one rule after the other: a test must notice
 	$(BIN)/python -m tests.zoo $(ARGS)
 
 coverage: $(VENV)/.with-dev ## which branches no test takes
-	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -q --timeout=600 -o faulthandler_timeout=900 $(ARGS)
-	$(BIN)/coverage combine -q
 	$(BIN)/coverage report --skip-covered --fail-under=95
 	$(BIN)/coverage report --skip-covered --fail-under=100 --include='fluxo/model/*,fluxo/codec/*,fluxo/replay/*'
 

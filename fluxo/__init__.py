@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from fluxo.authoring.logger import logger
     from fluxo.engine import AsyncEngine, Engine, Handle
     from fluxo.stores.memory import MemoryStore
+    from fluxo.stores.mongo import MongoStore
     from fluxo.stores.redis import RedisStore
     from fluxo.stores.sql import SqlStore
 
@@ -85,6 +86,7 @@ _LAZY = {
     "Engine": "fluxo.engine",
     "Handle": "fluxo.engine",
     "MemoryStore": "fluxo.stores.memory",
+    "MongoStore": "fluxo.stores.mongo",
     "RedisStore": "fluxo.stores.redis",
     "SqlStore": "fluxo.stores.sql",
     "logger": "fluxo.authoring.logger",
@@ -112,6 +114,7 @@ __all__ = [
     "LimitExceededError",
     "MemoryStore",
     "MissingExtraError",
+    "MongoStore",
     "NonDeterminismError",
     "Observer",
     "Page",

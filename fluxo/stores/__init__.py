@@ -11,10 +11,11 @@ from fluxo.stores.memory import MemoryStore
 from fluxo.stores.url import open_store
 
 if TYPE_CHECKING:
+    from fluxo.stores.mongo import MongoStore
     from fluxo.stores.redis import RedisStore
     from fluxo.stores.sql import PostgresStore, SqliteStore, SqlStore
 
-__all__ = ["MemoryStore", "PostgresStore", "RedisStore", "SqlStore", "SqliteStore", "open_store"]
+__all__ = ["MemoryStore", "MongoStore", "PostgresStore", "RedisStore", "SqlStore", "SqliteStore", "open_store"]
 
 
 def __getattr__(name: str) -> Any:
@@ -22,6 +23,10 @@ def __getattr__(name: str) -> Any:
         import fluxo.stores.sql
 
         return getattr(fluxo.stores.sql, name)
+    if name == "MongoStore":
+        from fluxo.stores.mongo import MongoStore
+
+        return MongoStore
     if name == "RedisStore":
         from fluxo.stores.redis import RedisStore
 

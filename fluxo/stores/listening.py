@@ -18,6 +18,7 @@ from fluxo.stores.bell import Bell
 __all__ = ["Line", "Listener"]
 
 _HEAR_S: Final = 30.0
+_STOP_S: Final = 0.2
 _PAUSE_S: Final = (0.05, 0.5)
 _PAUSE_MAX_S: Final = 5.0
 _log = logging.getLogger("fluxo.stores")
@@ -60,12 +61,12 @@ class Listener:
         self._thread.start()
 
     def stop(self) -> None:
-        """End, and wait for the thread."""
+        """End, and wait a moment for the thread: a line that cannot be woken ends soon, alone."""
         self._stopped.set()
         line = self._line
         if line is not None:
             line.hang_up()
-        self._thread.join()
+        self._thread.join(_STOP_S)
 
     def _listen(self) -> None:
         pause_s = 0.0

@@ -17,7 +17,10 @@ from fluxo.store import Store
 
 __all__ = ["open_store"]
 
-_KNOWN: Final = "memory://, sqlite:///relative/path.db, sqlite:////absolute/path.db, postgresql://user@host/database, redis://host:6379/0"
+_KNOWN: Final = (
+    "memory://, sqlite:///relative/path.db, sqlite:////absolute/path.db, postgresql://user@host/database, "
+    "redis://host:6379/0, mongodb://host/database"
+)
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]{0,19}")
 
 
@@ -29,7 +32,8 @@ def open_store(url: str, clock: Clock | None = None) -> Store:
         url: ``memory://``; ``sqlite:///path``, with one more slash for an absolute path; or
             ``postgresql://user:password@host:port/database``, with libpq's parameters and, of fluxo's own, ``schema=``,
             ``listen=false`` and ``pooled=true`` (see `PostgresStore`); ``redis://user:password@host:port/number`` (or
-            rediss, with TLS), with redis-py's parameters and ``prefix=``.
+            rediss, with TLS), with redis-py's parameters and ``prefix=``;
+            ``mongodb://user:password@host:port/database`` (or mongodb+srv), with MongoDB's parameters and ``prefix=``.
         clock: What the store takes for the time; by default that of the server, or of the system where there is none.
 
     Raises:
@@ -48,6 +52,8 @@ def open_store(url: str, clock: Clock | None = None) -> Store:
         return _postgres(scheme, url, clock)
     if scheme in ("redis", "rediss"):
         return _redis(url, clock)
+    if scheme in ("mongodb", "mongodb+srv"):
+        return _mongo(url, clock)
     shown = scheme if _SCHEME.fullmatch(scheme) else "…"
     raise ConfigurationError(f"no store has the scheme {shown!r}; known are {_KNOWN}")
 
@@ -110,6 +116,15 @@ def _redis(url: str, clock: Clock | None) -> Store:
         raise MissingExtraError("the Redis store", "redis") from None
     rest, prefix = _without_prefix(url)
     return RedisStore(rest, clock=clock) if prefix is None else RedisStore(rest, clock=clock, prefix=prefix)
+
+
+def _mongo(url: str, clock: Clock | None) -> Store:
+    try:
+        from fluxo.stores.mongo import MongoStore
+    except ImportError:
+        raise MissingExtraError("the MongoDB store", "mongo") from None
+    rest, prefix = _without_prefix(url)
+    return MongoStore(rest, clock=clock) if prefix is None else MongoStore(rest, clock=clock, prefix=prefix)
 
 
 def _without_prefix(url: str) -> tuple[str, str | None]:

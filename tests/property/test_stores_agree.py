@@ -13,6 +13,8 @@ from typing import Any
 from unittest.mock import patch
 
 import psycopg
+import pymongo
+import pytest
 import redis
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
@@ -36,12 +38,13 @@ from fluxo.store import (
     Store,
 )
 from fluxo.stores import MemoryStore
+from fluxo.stores.mongo import MongoStore
 from fluxo.stores.redis import RedisStore
 from fluxo.stores.sql import SqliteStore
 from fluxo.stores.sql.postgres import PostgresStore
 from fluxo.stores.sql.sqlite import statements
 from fluxo.testing.conformance.suite import chain, new_run, worker
-from tests.servers import postgres_url, redis_url
+from tests.servers import mongo_url, postgres_url, redis_url
 
 # Few names, most often the first: operations that never meet show nothing.
 NAMESPACES = st.sampled_from(["one", "one", "one", "two"])
@@ -300,6 +303,7 @@ class StoresAgree(RuleBasedStateMachine):
 AGREE = settings(phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink], stateful_step_count=40)
 # A server answers each of some thousand questions per example over a socket.
 AGREE_REMOTELY = settings(AGREE, max_examples=20, stateful_step_count=25)
+AGREE_SLOWLY = settings(AGREE, max_examples=8, stateful_step_count=20)
 
 
 class SqliteAgrees(StoresAgree):
@@ -343,9 +347,22 @@ class RedisAgrees(StoresAgree):
         return RedisStore(redis_url(), prefix="agree", clock=self.clock)
 
 
+class MongoAgrees(StoresAgree):
+    def prepare(self) -> None:
+        client: pymongo.MongoClient[dict[str, Any]]
+        with pymongo.MongoClient(mongo_url()) as client:
+            for name in ("runs", "events", "inbox", "workers"):
+                client["fluxo"][f"agree_{name}"].delete_many({})
+
+    def other_store(self) -> Store:
+        return MongoStore(mongo_url(), prefix="agree", clock=self.clock)
+
+
 TestSqliteAgrees = SqliteAgrees.TestCase
 TestSqliteAgrees.settings = AGREE
-TestPostgresAgrees = PostgresAgrees.TestCase
+TestPostgresAgrees = pytest.mark.timeout(300)(PostgresAgrees.TestCase)
 TestPostgresAgrees.settings = AGREE_REMOTELY
 TestRedisAgrees = RedisAgrees.TestCase
 TestRedisAgrees.settings = AGREE_REMOTELY
+TestMongoAgrees = pytest.mark.timeout(300)(MongoAgrees.TestCase)
+TestMongoAgrees.settings = AGREE_SLOWLY

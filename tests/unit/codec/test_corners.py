@@ -116,6 +116,10 @@ class TestStoredForms:
         with pytest.raises(DecodeError, match=r"\[1\]"):
             codec_for(tuple[int, set[int]]).decode(b"[1, 2]", WHERE)
 
+    def test_a_tuple_is_promised_and_a_list_is_none(self) -> None:
+        with pytest.raises(EncodeError, match="list"):
+            codec_for(tuple[int, set[int]]).encode([1, {2}], WHERE)
+
     def test_a_tagged_shape_reads_its_own_tag_only(self) -> None:
         assert Tagged("~n", PLAIN[int]).lift({"~n": 5}) == 5
         with pytest.raises(DecodeError):

@@ -90,6 +90,8 @@ def test_opening_by_url_touches_nothing_yet(tmp_path: Path) -> None:
         ("postgresql://host/db?schema=a&schema=b", "schema= may stand once"),
         ("postgresql://host/db?schema=no-name", "must be a plain name"),
         ("redis://host:port", "not a URL of Redis"),
+        ("mongodb://host:port/db", "not a URL of MongoDB"),
+        ("mongodb://host/db?prefix=no-name", "must be a plain name"),
         ("redis://host/0?prefix=a&prefix=b", "prefix= may stand once"),
         ("redis://host/0?prefix=no-name", "must be a plain name"),
         ("redis://host/0?decode_responses=true", "without decode_responses"),
@@ -109,6 +111,7 @@ def test_a_url_that_names_no_store_is_refused_with_the_cure(url: str, says: str)
         "postgresql+asyncpg://ann:hunter2@host/db",
         "postgresql://ann:hunter2@host/db?listen=perhaps",
         "redis://ann:hunter2@host:x/0",
+        "mongodb://ann:hunter2@host:x/db",
         "mysql://ann:hunter2@host/db",
         "sqlite://ann:hunter2@host/db",
         "memory://ann:hunter2@host",
@@ -134,6 +137,7 @@ def test_a_url_of_postgresql_touches_nothing_yet() -> None:
 def test_the_sql_stores_are_found_beside_the_others() -> None:
     assert {name: getattr(fluxo.stores, name).__name__ for name in fluxo.stores.__all__} == {
         "MemoryStore": "MemoryStore",
+        "MongoStore": "MongoStore",
         "PostgresStore": "PostgresStore",
         "RedisStore": "RedisStore",
         "SqlStore": "SqlStore",
