@@ -7,10 +7,14 @@ Owns: starting each at most once, when the first test asks for it. Must not know
 from __future__ import annotations
 
 from functools import cache
+from itertools import count
 
 from fluxo.testing.servers import MongoServer, PostgresServer, RedisServer
 
-__all__ = ["mongo_url", "postgres_url", "redis_url"]
+__all__ = ["SERVERS", "mongo_url", "postgres_url", "redis_url", "url_of_its_own"]
+
+SERVERS = ("postgresql", "redis", "mongodb")
+_numbers = count()
 
 
 @cache
@@ -35,3 +39,13 @@ def mongo_url() -> str:
     server = MongoServer()
     server.start()
     return server.url
+
+
+def url_of_its_own(product: str, at: str | None = None) -> str:
+    """A place that no other store of this run uses, on the run's server or on another one."""
+    number = next(_numbers)
+    if product == "postgresql":
+        return f"{at or postgres_url()}?schema=place_{number}"
+    if product == "redis":
+        return f"{at or redis_url()}?prefix=place_{number}"
+    return f"{at or mongo_url()}&prefix=place_{number}"

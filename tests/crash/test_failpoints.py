@@ -50,7 +50,7 @@ HITS = {"before_effect": 3, "after_effect": 3, "after_commit": 6, "after_ack": 5
 
 def begin(folder: Path, name: str) -> World:
     """A run that waits for its first worker, with the signal that it will want."""
-    folder.mkdir()
+    folder.mkdir(parents=True, exist_ok=True)
     world = World(folder)
     with Engine(world.store, worker=False) as client:
         handle = client.start(FLOWS[name].options(id=name), str(folder), VALUE)

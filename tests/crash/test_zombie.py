@@ -23,18 +23,22 @@ from tests.crash.processes import Child, Nursery
 from tests.crash.test_failpoints import VALUE, WORD, begin
 from tests.crash.worker import finish, finish_and_stay
 from tests.crash.world import World
+from tests.servers import SERVERS, url_of_its_own
 
 LEASE_S = 1.0
 PLACES = ("before_effect:2", "after_effect:2", "after_commit:2", "after_ack:2", "during_takeover:1")
 
 
-def stop_at(nursery: Nursery, folder: Path, name: str, place: str) -> tuple[World, Child]:
+def stop_at(nursery: Nursery, folder: Path, name: str, place: str, product: str) -> tuple[World, Child]:
     """A process that stopped at this place, with its thread of heartbeats outside of a commit."""
     for number in itertools.count():
-        world = begin(folder.with_name(f"{folder.name}-{number}"), name)
+        own = folder.with_name(f"{folder.name}-{number}")
+        if product != "sqlite":
+            World(own).keep_runs_in(url_of_its_own(product))
+        world = begin(own, name)
         child = nursery.fork(finish, str(world.folder), f"{place}:SIGSTOP", LEASE_S)
         child.stopped()
-        if is_writable(world):
+        if product != "sqlite" or is_writable(world):
             return world, child
         # SQLite's lock stops with its holder, and with it everyone: that is not what is shown here.
         child.kill()
@@ -50,11 +54,13 @@ def is_writable(world: World) -> bool:
         return True
 
 
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("product", ["sqlite", *SERVERS])
 @pytest.mark.parametrize("name", list(FLOWS))
 def test_an_owner_that_was_stopped_past_its_lease_is_refused_when_it_goes_on(
-    nursery: Nursery, tmp_path: Path, name: str
+    nursery: Nursery, tmp_path: Path, name: str, product: str
 ) -> None:
-    stopped = {place: stop_at(nursery, tmp_path / place.replace(":", "-"), name, place) for place in PLACES}
+    stopped = {place: stop_at(nursery, tmp_path / place.replace(":", "-"), name, place, product) for place in PLACES}
     worlds = {place: world for place, (world, _) in stopped.items()}
     heirs = {place: nursery.fork(finish_and_stay, str(world.folder), LEASE_S) for place, world in worlds.items()}
     for heir in heirs.values():

@@ -11,9 +11,12 @@ import asyncio
 import itertools
 import json
 import logging
+import time
+from collections.abc import Callable
 from datetime import timedelta
+from typing import TypeVar
 
-from fluxo import Engine
+from fluxo import Engine, StoreUnavailableError
 from fluxo.engine import claims
 from fluxo.testing.failpoints import arm
 from tests.crash.flows import FLOWS
@@ -21,7 +24,17 @@ from tests.crash.judge import run_ids
 from tests.crash.processes import hear, tell
 from tests.crash.world import World
 
-__all__ = ["finish", "finish_and_stay", "finish_on_a_loop", "finish_the_started", "settle", "start_for_ever"]
+__all__ = [
+    "finish",
+    "finish_and_stay",
+    "finish_on_a_loop",
+    "finish_the_started",
+    "settle",
+    "start_for_ever",
+    "start_through_outages",
+]
+
+T = TypeVar("T")
 
 LEASE_S = 10.0
 PATIENCE_S = 25.0
@@ -90,6 +103,34 @@ def start_for_ever(folder: str, life: int) -> None:
             tell(run_id)
             if len(handles) > 3:
                 handles.pop(0).result(PATIENCE_S)
+
+
+def start_through_outages(folder: str, life: int, runs: int) -> None:
+    """Start this many runs of every kind, whatever the store does meanwhile; tell each id once it is acknowledged."""
+    with engine_of(folder) as engine:
+        handles = []
+        for number in range(runs):
+            name = list(FLOWS)[number % len(FLOWS)]
+            run_id = f"{name}-{life}-{number}"
+            workflow = FLOWS[name].options(id=run_id)
+            handles.append(insist(lambda workflow=workflow, number=number: engine.start(workflow, folder, number)))
+            insist(lambda run_id=run_id: send_word(engine, run_id))
+            tell(run_id)
+        for handle in handles:
+            insist(lambda handle=handle: handle.result(PATIENCE_S))
+        tell("done")
+
+
+def insist(ask: Callable[[], T]) -> T:
+    """Ask until the store is there; what is asked may be asked twice."""
+    deadline_s = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return ask()
+        except StoreUnavailableError:
+            if time.monotonic() > deadline_s:
+                raise
+            time.sleep(0.05)
 
 
 def finish_the_started(folder: str) -> None:

@@ -25,8 +25,19 @@ class World:
 
     @property
     def store(self) -> str:
-        """URL of the SQLite file that belongs to it."""
-        return f"sqlite:///{self.folder / 'runs.db'}"
+        """URL of the store that belongs to it: the one that was set, or a SQLite file in the folder."""
+        given = self.folder / "store"
+        return f"sqlite:///{self.folder / 'runs.db'}" if self.is_file else given.read_text()
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the store is the SQLite file."""
+        return not (self.folder / "store").exists()
+
+    def keep_runs_in(self, url: str) -> None:
+        """Let another store belong to this world, for every process that is given the folder."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "store").write_text(url)
 
     def effect(self, key: str, label: str) -> None:
         """Something happens that cannot be taken back."""

@@ -20,12 +20,13 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 from fluxo.store import Append, Committed, Conflict, Existing, NewRun, Outcome, Unknown
 from fluxo.stores.mongo.collections import Collections
 from fluxo.stores.mongo.documents import changed, event_document, event_id, run_document, run_record
-from fluxo.stores.mongo.transactions import Lost, asked, transact, translated
+from fluxo.stores.mongo.transactions import ContendedError, Lost, Sessions, asked, transact, translated
 
 __all__ = ["Appender"]
 
 _CONFLICT: Final = Conflict()
 _DUPLICATE: Final = 11_000
+_CONFLICTS_MAX: Final = 4
 _TAILS_MAX: Final = 100_000
 _SEEN_S: Final = 20.0
 """How long a predecessor that was seen counts as standing: purging deletes events, and a process may be asleep."""
@@ -72,8 +73,10 @@ class Appender:
         new_key: Callable[[NewRun], int],
         mark: Callable[[], str],
         tails: Tails,
+        sessions: Sessions,
     ) -> None:
         self.on = collections
+        self.sessions = sessions
         self._now_us = now_us
         self._new_key = new_key
         self._mark = mark
@@ -142,8 +145,9 @@ class Appender:
             outcomes[:] = self._put(session, batch)
 
         try:
-            transact(self.on.client, self.on.where, work)
-        except DuplicateKeyError as error:
+            transact(self.sessions, self.on.where, work, _CONFLICTS_MAX)
+        except (DuplicateKeyError, ContendedError) as error:
+            # Whoever holds the place is about to write there, or has died: then the run is found due again.
             raise _Lost from error
         for append, outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, Committed):

@@ -59,14 +59,14 @@ from fluxo.stores.mongo.line import ChangeLine
 from fluxo.stores.mongo.opening import prepare
 from fluxo.stores.mongo.purge import purge
 from fluxo.stores.mongo.query import due, find, stats
-from fluxo.stores.mongo.transactions import Lost, asked, transact
+from fluxo.stores.mongo.transactions import ContendedError, Lost, Sessions, asked, end_those_of_the_dead, transact
 
 __all__ = ["MongoStore"]
 
 T = TypeVar("T")
 _OPEN: Final = sorted(OPEN)
 _HEARD_S: Final = 10.0
-_DELIVER_TRIES: Final = 20
+_DELIVER_TRIES: Final = 3
 _DELIVERED_AT_ONCE_MAX: Final = 500
 
 
@@ -112,6 +112,7 @@ class MongoStore:
         self._listener: Listener | None = None
         self._appender: Appender | None = None
         self._pid = 0
+        self._worker_id: str | None = None
 
     def append(self, batch: Sequence[Append]) -> list[Outcome]:
         appender = self._opened()
@@ -139,6 +140,10 @@ class MongoStore:
     def due(self, query: DueQuery) -> DueRuns:
         return self._ask(lambda: due(self._on, query, self._now_us()))
 
+    def _tell_sessions(self, ids: list[Any]) -> None:
+        if self._worker_id is not None:
+            self._on.workers.update_one({"_id": self._worker_id}, {"$set": {"sessions": ids}})
+
     def register(self, worker: WorkerRecord) -> None:
         document = {
             "namespace": worker.namespace,
@@ -147,7 +152,9 @@ class MongoStore:
             "pid": Int64(worker.pid),
             "pid_started": Int64(worker.pid_started),
             "beat": 0,
+            "sessions": self._opened().sessions.ids,
         }
+        self._worker_id = worker.worker_id
         here = {"_id": worker.worker_id}
         self._ask(lambda: self._on.workers.replace_one(here, document, upsert=True))
         self._bell.ring()
@@ -161,6 +168,11 @@ class MongoStore:
         return [(int(run["_id"]), int(run["nonce"])) for run in found]
 
     def unregister(self, worker_id: str) -> None:
+        if worker_id != self._worker_id:
+            # Struck off by another: it has died, and what it has left open would stand in the way of its heirs.
+            gone = self._ask(lambda: self._on.workers.find_one({"_id": worker_id}))
+            if gone is not None:
+                self._ask(lambda: end_those_of_the_dead(self._on.client, gone["sessions"]))
         self._ask(lambda: self._on.workers.delete_one({"_id": worker_id}))
         self._bell.ring()
 
@@ -204,11 +216,11 @@ class MongoStore:
         for _ in range(_DELIVER_TRIES):
             try:
                 return transact(
-                    self._on.client,
+                    self._opened().sessions,
                     self._where,
                     lambda session: deliver(session, self._on, messages, self._now_us(), self._mark),
                 )
-            except (DuplicateKeyError, Lost):
+            except (ContendedError, DuplicateKeyError, Lost):
                 # Somebody else's message came first, or this one is there already: look again.
                 continue
         raise StoreUnavailableError(
@@ -261,7 +273,8 @@ class MongoStore:
                 self._let_go(client)
                 raise
             tails = Tails(time.monotonic if self._clock is None else self._clock.monotonic_s)
-            self._appender = Appender(on, self._now_us, self._keys.new, self._mark, tails)
+            sessions = Sessions(client, self._tell_sessions)
+            self._appender = Appender(on, self._now_us, self._keys.new, self._mark, tails, sessions)
             self._pid = os.getpid()
             self._listener = Listener(lambda: ChangeLine(on, self._teller), self._bell, self._where)
             self._listener.start()

@@ -9,8 +9,10 @@ times and then said (PROTOCOL rule 4).
 from __future__ import annotations
 
 import random
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, Final, TypeVar
 
 from bson.errors import InvalidDocument
@@ -31,15 +33,20 @@ from pymongo.write_concern import WriteConcern
 
 from fluxo.errors import FluxoError, FluxoInternalError, LimitExceededError, StoreUnavailableError
 
-__all__ = ["DURABLE", "Lost", "asked", "transact", "translated"]
+__all__ = ["DURABLE", "ContendedError", "Lost", "Sessions", "asked", "end_those_of_the_dead", "transact", "translated"]
 
 T = TypeVar("T")
 
 DURABLE: Final = WriteConcern("majority", wtimeout=20_000, j=True)
 _TRIES: Final = 20
 _COMMIT_TRIES: Final = 3
+_WRITE_CONFLICT: Final = 112
 _PAUSE_S: Final = (0.001, 0.02)
 _DOCUMENT_BYTES_MAX: Final = 16 * 1024 * 1024
+
+
+class ContendedError(Exception):
+    """Another transaction, perhaps one that a dead process has left open, holds what this one writes."""
 
 
 class Lost(Exception):
@@ -82,17 +89,58 @@ def asked(work: Callable[[], T], where: str) -> T:
         raise (problem or lost) from error
 
 
-def transact(client: MongoClient[dict[str, Any]], where: str, work: Callable[[ClientSession], T]) -> T:
+class Sessions:
+    """
+    Sessions for transactions, each used by one at a time, and known by their ids.
+
+    A process that is killed inside a transaction leaves it open on the server, for a minute by default, and whoever
+    writes to the same documents meanwhile is refused. Its sessions are told to its worker's document before they are
+    used, so that those who take its runs over can end them (`end_those_of_the_dead`).
+    """
+
+    def __init__(self, client: MongoClient[dict[str, Any]], told: Callable[[list[Any]], None]) -> None:
+        self._client = client
+        self._told = told
+        self._lock = threading.Lock()
+        self._idle: list[ClientSession] = []
+        self.ids: list[Any] = []
+
+    @contextmanager
+    def one(self) -> Generator[ClientSession]:
+        """A session for the length of the block."""
+        with self._lock:
+            session = self._idle.pop() if self._idle else None
+        if session is None:
+            session = self._client.start_session()
+            self.ids.append(session.session_id["id"])
+            self._told(self.ids)
+        try:
+            yield session
+        finally:
+            with self._lock:
+                self._idle.append(session)
+
+
+def end_those_of_the_dead(client: MongoClient[dict[str, Any]], ids: Sequence[Any]) -> None:
+    """Abort what these sessions have left open; they are of processes that are no more."""
+    if ids:
+        # Without the right to do so, they end by themselves in a minute.
+        with suppress(OperationFailure):
+            client.admin.command({"killSessions": [{"id": session_id} for session_id in ids]})
+
+
+def transact(sessions: Sessions, where: str, work: Callable[[ClientSession], T], conflicts_max: int = _TRIES) -> T:
     """
     Run `work` in one transaction; it may be run several times, each from a clean start.
 
     Raises:
         DuplicateKeyError: a document of this id was there; nothing was written.
+        ContendedError: another transaction held what this one writes, `conflicts_max` times; nothing was written.
         Lost: the commit's outcome is unknown.
         StoreUnavailableError: nothing was written.
     """
     for tries in range(1, _TRIES + 1):
-        with client.start_session() as session:
+        with sessions.one() as session:
             session.start_transaction(ReadConcern("snapshot"), DURABLE, ReadPreference.PRIMARY)
             try:
                 answer = work(session)
@@ -102,6 +150,8 @@ def transact(client: MongoClient[dict[str, Any]], where: str, work: Callable[[Cl
                     if isinstance(error, DuplicateKeyError):
                         raise
                     raise (translated(error, where) or _not_committed(where, error)) from error
+                if isinstance(error, OperationFailure) and error.code == _WRITE_CONFLICT and tries >= conflicts_max:
+                    raise ContendedError from error
                 if tries == _TRIES:
                     raise _not_committed(where, error) from error
             except BaseException:

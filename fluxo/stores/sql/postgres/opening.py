@@ -55,12 +55,12 @@ def connector(engine: Engine, where: str, *, pooled: bool) -> Callable[[], Conne
             taken = engine.raw_connection()
             connection: Any = taken.driver_connection
             taken.detach()
+            if not isinstance(connection, psycopg.Connection):
+                raise StoreUnavailableError(where, "the engine's driver must be psycopg 3: postgresql+psycopg://…")
+            return _settled(cast("Connection", connection), pooled=pooled)
         except (SQLAlchemyError, psycopg.Error) as error:
             reason = str(error.orig if isinstance(error, DBAPIError) else error).strip().partition("\n")[0]
             raise StoreUnavailableError(where, f"cannot be reached ({reason or 'no reason given'})") from error
-        if not isinstance(connection, psycopg.Connection):
-            raise StoreUnavailableError(where, "the engine's driver must be psycopg 3: postgresql+psycopg://…")
-        return _settled(cast("Connection", connection), pooled=pooled)
 
     return connect
 
