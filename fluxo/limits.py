@@ -70,6 +70,9 @@ SCAN_PAUSE_S: Final = 0.01
 SQLITE_POLL_S: Final = 0.022
 """How often another process's commit is looked for on a SQLite file; goal: seen within 50 ms."""
 
+UNHEARD_POLL_S: Final = 0.5
+"""How often a store that cannot hear of other processes' changes sends its worker to look for them."""
+
 SQLITE_BUSY_S: Final = 30.0
 """How long a busy SQLite file is retried before `StoreUnavailableError`."""
 

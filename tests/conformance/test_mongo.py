@@ -7,9 +7,12 @@ contract.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import count
+from typing import Any
 
 import pytest
+from pymongo import MongoClient
 
 from fluxo.store import Store
 from fluxo.stores.mongo import MongoStore
@@ -31,6 +34,23 @@ class TestMongoStore(DurableStoreConformance):
         return self.store_under(self.prefix_of[id(store)])
 
     def store_under(self, prefix: str) -> Store:
-        store = MongoStore(mongo_url(), prefix=prefix)
+        store = self.store_of(prefix)
         self.prefix_of[id(store)] = prefix
         return store
+
+    def store_of(self, prefix: str) -> Store:
+        return MongoStore(mongo_url(), prefix=prefix)
+
+
+class TestMongoStoreOnAClient(TestMongoStore):
+    """A client that was handed in is left open, and serves one store after the other."""
+
+    @pytest.fixture(autouse=True)
+    def _client(self) -> Iterator[None]:
+        self.client: MongoClient[dict[str, Any]] = MongoClient(mongo_url(), tz_aware=True)
+        yield
+        assert self.client.admin.command("ping")["ok"] == 1
+        self.client.close()
+
+    def store_of(self, prefix: str) -> Store:
+        return MongoStore(self.client, prefix=prefix, database="handed_in")

