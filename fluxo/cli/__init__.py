@@ -16,6 +16,7 @@ __all__ = ["main"]
 
 _COMMANDS = {
     "lint": ("fluxo.cli.lint", "Find in workflows what no replay repeats."),
+    "worker": ("fluxo.cli.worker", "Execute runs until told to stop."),
     "replay": ("fluxo.cli.replay", "Replay unfinished runs against the code at hand, executing nothing."),
 }
 

@@ -10,10 +10,11 @@ import importlib
 import importlib.util
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
-__all__ = ["import_application"]
+__all__ = ["attribute_of", "import_application"]
 
 
 def import_application(name: str) -> None:
@@ -32,6 +33,24 @@ def import_application(name: str) -> None:
             importlib.import_module(module)
     except ImportError as problem:
         raise click.UsageError(f"cannot import {module}: {problem}") from problem
+
+
+def attribute_of(name: str) -> Any:
+    """
+    What ``module:attribute`` names, after `import_application`; None if no attribute is named.
+
+    Raises:
+        UsageError: of click's: the module has no such attribute.
+    """
+    module, _, attribute = name.partition(":")
+    if not attribute:
+        return None
+    found: Any = sys.modules[Path(module).stem if module.endswith(".py") else module]
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            raise click.UsageError(f"{module} has no {attribute}")
+        found = getattr(found, part)
+    return found
 
 
 def _import_file(path: Path) -> None:

@@ -9,6 +9,7 @@ loop; the rest are short store calls made on a thread.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
 
@@ -66,7 +67,7 @@ class AsyncEngine:
         """See `Engine.start`."""
         node = self._node
         node.ready()
-        starting = Starting(node.core, workflow, args, kwargs, node.queues)
+        starting = Starting(node.core, workflow, args, kwargs)
         host = node.host
         if host is not None and host.on_thread():
             # Alone, the commit is made in place, as a lone run's steps are.
@@ -135,7 +136,13 @@ class AsyncEngine:
         """See `Engine.close`."""
         await call(self._node, lambda: self._engine.close(drain))
 
-    async def serve(self, *, drain: float | timedelta = DRAIN_S) -> None:
+    async def serve(
+        self,
+        *,
+        queues: Sequence[str] | None = None,
+        concurrency: int | None = None,
+        drain: float | timedelta = DRAIN_S,
+    ) -> None:
         """
         Work until SIGTERM or SIGINT arrives at this loop, then drain and close; a second signal stops at once.
 
@@ -145,6 +152,7 @@ class AsyncEngine:
         import signal
 
         engine = self._engine
+        self._node.limit(queues, concurrency)
         self._node.ready()
         loop = asyncio.get_running_loop()
         stop = asyncio.Event()

@@ -54,9 +54,7 @@ class Claims:
         next_wake_us: When the next unowned timer is due, by the last look; None if none is.
     """
 
-    def __init__(
-        self, core: Core, watch: Watch, begin: Begin, active: Mapping[int, Activation], queues: tuple[str, ...]
-    ) -> None:
+    def __init__(self, core: Core, watch: Watch, begin: Begin, active: Mapping[int, Activation]) -> None:
         self.dead: tuple[str, ...] = ()
         self.short = False
         self.next_wake_us: int | None = None
@@ -64,7 +62,6 @@ class Claims:
         self._watch = watch
         self._begin = begin
         self._active = active
-        self._queues = queues
         self._lock = core.threads.lock()
         self._alone: Activation | None = None
         self._rests: dict[Mark, float] = {}
@@ -86,7 +83,7 @@ class Claims:
             if core.owner is None or core.draining or self._runs_alone():
                 return 0
             asked_s = core.clock.monotonic_s()
-            due = core.store.due(DueQuery(core.namespace, self._queues, workflows(), self.dead, CLAIM_RUNS_MAX))
+            due = core.store.due(DueQuery(core.namespace, core.queues, workflows(), self.dead, CLAIM_RUNS_MAX))
             core.clock.heard(due.now_us, asked_s)
             self.next_wake_us = due.next_wake_at_us
             claims: list[tuple[RunRecord, Append]] = []

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar, overlo
 from fluxo.authoring.workflow import AsyncWorkflow, Workflow
 from fluxo.clock import Clock, SystemClock
 from fluxo.engine.handle import Handle, codec_of, result_of
-from fluxo.engine.node import Node
+from fluxo.engine.node import Node, queue_names, whole_number
 from fluxo.engine.serving import serve_until_told
 from fluxo.engine.starting import Starting
 from fluxo.errors import UsageError
@@ -89,10 +89,6 @@ class Engine:
             from fluxo.runtime.guard import guard_for
 
             watching = guard_for(guard)
-        if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
-            raise UsageError("concurrency must be a whole number from 1")
-        if isinstance(queues, str):
-            raise UsageError(f"queues must be a sequence of names: ({queues!r},)")
         lease_s = seconds("lease", lease)
         if lease_s <= 0:
             raise UsageError("lease must be more than zero")
@@ -103,11 +99,11 @@ class Engine:
             namespace=check_name("namespace", namespace),
             resources=resources or {},
             observers=observers,
-            concurrency=concurrency,
+            concurrency=whole_number(concurrency),
+            queues=queue_names(queues),
         )
         core.guard = watching
-        names = tuple(check_name("queue", queue) for queue in queues)
-        self._node = Node(core, queues=names, lease_s=lease_s, label=name or f"{os.getpid()}", works=worker)
+        self._node = Node(core, lease_s=lease_s, label=name or f"{os.getpid()}", works=worker)
         self._aio: AsyncEngine | None = None
 
     def __enter__(self) -> Self:
@@ -137,18 +133,30 @@ class Engine:
             self._node.not_on_loop("engine", "close")
         self._node.close(DRAIN_S if drain else 0.0)
 
-    def serve(self, *, drain: float | timedelta = DRAIN_S) -> None:
+    def serve(
+        self,
+        *,
+        queues: Sequence[str] | None = None,
+        concurrency: int | None = None,
+        drain: float | timedelta = DRAIN_S,
+    ) -> None:
         """
         Work until SIGTERM or SIGINT, then drain within `drain` seconds and close; a second signal stops at once.
 
+        Args:
+            queues: Others than the engine was made with; for an engine that is not open yet.
+            concurrency: Another one, likewise.
+            drain: How long steps under way may take to finish.
+
         Raises:
-            UsageError: not called from the main thread.
+            UsageError: not called from the main thread, or the engine is open or a client.
         """
         if threading.current_thread() is not threading.main_thread():
             raise UsageError("engine.serve() installs signal handlers: call it from the main thread")
         if not self._node.works:
             raise UsageError("engine.serve() needs an engine that works: leave worker= at True")
         drain_s = seconds("drain", drain)
+        self._node.limit(queues, concurrency)
         serve_until_told(self._node.ready, lambda: self._node.close(drain_s))
 
     @overload
@@ -165,7 +173,7 @@ class Engine:
         """
         self._node.ready()
         self._node.not_on_loop("engine", "run")
-        starting = Starting(self._node.core, workflow, args, kwargs, self._node.queues)
+        starting = Starting(self._node.core, workflow, args, kwargs)
         key = starting.created(self._node.core.committer.commit(starting.append))
         handle: Handle[Any] = Handle(self._node, starting.run_id, starting.definition.result)
         if key is None or not starting.here or workflow.is_async:
@@ -196,7 +204,7 @@ class Engine:
         Cost: one commit.
         """
         self._node.ready()
-        starting = Starting(self._node.core, workflow, args, kwargs, self._node.queues)
+        starting = Starting(self._node.core, workflow, args, kwargs)
         key = starting.created(self._node.core.committer.commit(starting.append))
         if key is not None:
             self._node.dispatch(starting, key)

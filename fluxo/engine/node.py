@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fluxo.authoring.context import active
@@ -21,6 +21,7 @@ from fluxo.engine.starting import Starting
 from fluxo.engine.watch import End, Watch
 from fluxo.engine.worker import Worker
 from fluxo.errors import ResultTimeoutError, UnknownWorkflowError, UsageError
+from fluxo.model.names import check_name
 from fluxo.model.run import RunRecord
 from fluxo.replay.history import History
 from fluxo.runtime.activation import Activation
@@ -33,9 +34,33 @@ if TYPE_CHECKING:
     from fluxo.runtime.host import Host
     from fluxo.runtime.ports import LoopRunner
 
-__all__ = ["Node"]
+__all__ = ["Node", "queue_names", "whole_number"]
 
 _log = logging.getLogger("fluxo.engine")
+
+
+def queue_names(queues: Sequence[str]) -> tuple[str, ...]:
+    """
+    Names of queues, checked.
+
+    Raises:
+        UsageError: a single text, or a name that is not usable.
+    """
+    if isinstance(queues, str):
+        raise UsageError(f"queues must be a sequence of names: ({queues!r},)")
+    return tuple(check_name("queue", queue) for queue in queues)
+
+
+def whole_number(concurrency: int) -> int:
+    """
+    A concurrency, checked.
+
+    Raises:
+        UsageError: no whole number from 1.
+    """
+    if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
+        raise UsageError("concurrency must be a whole number from 1")
+    return concurrency
 
 
 class Node:
@@ -47,13 +72,12 @@ class Node:
         state: "new", "open", "closing" or "closed".
     """
 
-    def __init__(self, core: Core, *, queues: tuple[str, ...], lease_s: float, label: str, works: bool) -> None:
+    def __init__(self, core: Core, *, lease_s: float, label: str, works: bool) -> None:
         self.core = core
-        self.queues = queues
         self.works = works
         self.watch = Watch()
         self.control = Control(core, self._changed, self._ended)
-        self.worker = Worker(core, self.watch, self._begin, queues=queues, lease_s=lease_s, label=label)
+        self.worker = Worker(core, self.watch, self._begin, lease_s=lease_s, label=label)
         self.host: Host | None = None
         self.state = "new"
         core.on_left = self._left
@@ -64,6 +88,22 @@ class Node:
         self._quiet = core.threads.event()
         self._pid = os.getpid()
         self._loop: LoopRunner | None = None
+
+    def limit(self, queues: Sequence[str] | None, concurrency: int | None) -> None:
+        """
+        Other queues and another concurrency than the engine was made with.
+
+        Raises:
+            UsageError: not usable, or the engine is open.
+        """
+        if queues is None and concurrency is None:
+            return
+        if self.state != "new":
+            raise UsageError("queues and concurrency can be set before the engine is opened only")
+        if queues is not None:
+            self.core.queues = queue_names(queues)
+        if concurrency is not None:
+            self.core.allow(whole_number(concurrency))
 
     def open(self, host: Host | None = None) -> None:
         """

@@ -42,7 +42,6 @@ class Starting:
         definition: WorkflowBase,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-        queues: tuple[str, ...],
     ) -> None:
         """
         Check and encode everything before anything is written.
@@ -59,7 +58,7 @@ class Starting:
         self.definition = definition
         self.run_id = options.id or core.ids.run_id()
         self.nonce = core.ids.nonce()
-        self.here = core.owner is not None and not core.draining and options.queue in queues
+        self.here = core.owner is not None and not core.draining and options.queue in core.queues
         timeout_us = None if options.timeout_s is None else round(options.timeout_s * 1_000_000)
         started = self.started = RunStarted(
             core.clock.now_us(),

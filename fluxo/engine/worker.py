@@ -43,18 +43,15 @@ class Worker:
         active, run_ids: Runs this engine holds, by key, and their ids: their ends are pushed, not looked for.
     """
 
-    def __init__(
-        self, core: Core, watch: Watch, begin: Begin, *, queues: tuple[str, ...], lease_s: float, label: str
-    ) -> None:
+    def __init__(self, core: Core, watch: Watch, begin: Begin, *, lease_s: float, label: str) -> None:
         self.active: dict[int, Activation] = {}
         self.run_ids: set[str] = set()
         self._core = core
         self._watch = watch
-        self._queues = queues
         self._lease_s = lease_s
         self._label = label
         self._liveness = Liveness(core.clock, core.processes, lease_s)
-        self._claims = Claims(core, watch, begin, self.active, queues)
+        self._claims = Claims(core, watch, begin, self.active)
         self._unknown: set[tuple[str, str]] = set()
         self._next_beat_s = 0.0
         self._scanned_s = float("-inf")
@@ -211,7 +208,7 @@ class Worker:
         page = core.store.find(RunQuery(core.namespace, (RunStatus.PENDING,)))
         for run in page.runs:
             name = (run.workflow, run.version)
-            if run.queue in self._queues and name not in self._unknown and find_workflow(*name) is None:
+            if run.queue in self._core.queues and name not in self._unknown and find_workflow(*name) is None:
                 self._unknown.add(name)
                 _log.warning(
                     "runs of workflow %r version %r wait for a worker that has it: import the module that decorates it "

@@ -69,8 +69,10 @@ class Core:
         resources: Mapping[str, Any],
         observers: Sequence[Observer],
         concurrency: int,
+        queues: tuple[str, ...] = ("default",),
     ) -> None:
         self.store = store
+        self.queues = queues
         self.clock = StoreClock(ports.clock)
         self.ids = ports.ids
         self.threads = ports.threads
@@ -81,8 +83,7 @@ class Core:
         self.observers = tuple(observers)
         threads = ports.threads
         self.committer = Committer(store, threads.lock, threads.stopwatch)
-        self.run_threads = threads.pool(concurrency, "fluxo-run")
-        self.step_threads = threads.pool(concurrency, "fluxo-step")
+        self.allow(concurrency)
         self.call_threads = threads.pool(_CALL_THREADS, "fluxo-call")
         self.owner: str | None = None
         self.draining = False
@@ -92,6 +93,11 @@ class Core:
         self.failpoint: Callable[[str], None] | None = None
         self.stand_in: StandIn | None = None
         self.guard: Guard | None = None
+
+    def allow(self, concurrency: int) -> None:
+        """How many sync runs, and submitted sync steps, there may be at once; before any has begun."""
+        self.run_threads = self.threads.pool(concurrency, "fluxo-run")
+        self.step_threads = self.threads.pool(concurrency, "fluxo-step")
 
     def invoke(self, step: StepBase, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A step's body, or what stands in for it: a value, or a coroutine where the step is async."""

@@ -186,6 +186,16 @@ class InboxConformance(StoreSuite):
             expect("names", [(item.name, item.dedup_key) for item in items], [("имя", f"ключ {n}") for n in range(3)])
             assert [item.payload for item in items] == payloads, "a payload must come back as it was given"
 
+    def test_keys_of_any_characters_are_told_apart(self) -> None:
+        keys = ["\0cancel", "\\0cancel", "\\\0", "0cancel", "$cancel", "%b", "a\0b", "\\", "\\\\"]
+        with self.opened() as store:
+            run = Activation.of_new(store, new_run())
+            first = store.deliver([message(key) for key in keys])
+            again = store.deliver([message(key) for key in keys])
+            expect("accepted", [delivery.n for delivery in first], list(range(1, len(keys) + 1)))
+            expect("repeated", [delivery.n for delivery in again], [delivery.n for delivery in first])
+            expect("keys", [item.dedup_key for item in store.inbox(run.key, 0)], keys)
+
     def test_an_unknown_key_has_an_empty_inbox(self) -> None:
         with self.opened() as store:
             expect("inbox", store.inbox(4711, 0), [])

@@ -15,7 +15,19 @@ from fluxo.store import Delivered, Delivery, Message
 from fluxo.stores.sql.postgres.connection import Cursor
 from fluxo.stores.sql.postgres.statements import Statements
 
-__all__ = ["deliver"]
+__all__ = ["deliver", "key_of_text", "text_of_key"]
+
+
+def text_of_key(dedup_key: str) -> str:
+    """A key as PostgreSQL can hold it: its texts have no zero byte, with which the engine's own keys begin."""
+    return dedup_key.replace("\\", "\\\\").replace("\0", "\\0") if "\0" in dedup_key or "\\" in dedup_key else dedup_key
+
+
+def key_of_text(text: str) -> str:
+    """The key again."""
+    if "\\" not in text:
+        return text
+    return "\\".join(part.replace("\\0", "\0") for part in text.split("\\\\"))
 
 
 def deliver(cursor: Cursor, sql: Statements, messages: Sequence[Message]) -> list[Delivery]:
@@ -23,11 +35,11 @@ def deliver(cursor: Cursor, sql: Statements, messages: Sequence[Message]) -> lis
     names = sorted({(message.namespace, message.run_id) for message in messages})
     rows = cursor.execute(sql.runs_for_delivery, [list(column) for column in zip(*names, strict=True)] or [[], []])
     runs = {(row[1], row[2]): row for row in rows.fetchall()}
-    asked = [(runs[name][0], m.dedup_key) for m in messages if (name := (m.namespace, m.run_id)) in runs]
+    asked = [(runs[name][0], text_of_key(m.dedup_key)) for m in messages if (name := (m.namespace, m.run_id)) in runs]
     if not asked:
         return [Delivery(Delivered.NOT_FOUND)] * len(messages)
     earlier = cursor.execute(sql.repeated, [list(column) for column in zip(*asked, strict=True)]).fetchall()
-    numbers = {(key, dedup_key): n for key, dedup_key, n in earlier}
+    numbers = {(key, key_of_text(text)): n for key, text, n in earlier}
     delivered = {row[0]: row[3] for row in runs.values()}
     room = {row[0]: _room(cursor, sql, row[0], row[3]) for row in runs.values()}
     accepted: list[tuple[Any, ...]] = []
@@ -46,7 +58,7 @@ def deliver(cursor: Cursor, sql: Statements, messages: Sequence[Message]) -> lis
             return Delivery(Delivered.FULL, key, 0, owner)
         room[key] -= 1
         delivered[key] = n = numbers[key, message.dedup_key] = delivered[key] + 1
-        accepted.append((key, n, message.kind, message.name, message.dedup_key, message.payload))
+        accepted.append((key, n, message.kind, message.name, text_of_key(message.dedup_key), message.payload))
         return Delivery(Delivered.ACCEPTED, key, n, owner)
 
     deliveries = [judged(message) for message in messages]

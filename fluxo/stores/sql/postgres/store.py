@@ -40,7 +40,7 @@ from fluxo.stores.bell import Bell
 from fluxo.stores.listening import Listener
 from fluxo.stores.sql.postgres.append import write
 from fluxo.stores.sql.postgres.connection import Channel, Cursor, Lost
-from fluxo.stores.sql.postgres.deliver import deliver
+from fluxo.stores.sql.postgres.deliver import deliver, key_of_text
 from fluxo.stores.sql.postgres.line import NotifyLine, Speaker
 from fluxo.stores.sql.postgres.opening import connector, prepare
 from fluxo.stores.sql.postgres.purge import purge
@@ -183,7 +183,10 @@ class PostgresStore:
         return deliveries
 
     def inbox(self, key: int, after_n: int) -> list[InboxItem]:
-        return [InboxItem(*row) for row in self._hot.rows(self._sql.inbox, (key, after_n))]
+        rows = self._hot.rows(self._sql.inbox, (key, after_n))
+        return [
+            InboxItem(n, kind, name, key_of_text(text), payload, at_us) for n, kind, name, text, payload, at_us in rows
+        ]
 
     def arrivals(self, owner: str) -> list[tuple[int, int]]:
         return self._hot.rows(self._sql.arrivals, (owner,))
