@@ -15,8 +15,8 @@ TYPED = fluxo $(wildcard tests/typing/*.py)
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-13s %s\n", $$1, $$2 }'
 
-demo: $(VENV)/.with-cli ## run the example on its own orders, or on yours: make demo ORDERS=<directory>
-	$(BIN)/python -m examples.orders $(if $(ORDERS),--orders "$(ORDERS)")
+demo: $(VENV)/.with-$(if $(filter-out sqlite memory,$(STORE)),demo,cli) ## run the example; on your orders, or elsewhere: make demo ORDERS=<directory> STORE=postgresql
+	$(BIN)/python -m examples.orders $(if $(ORDERS),--orders "$(ORDERS)") $(if $(STORE),--store "$(STORE)")
 
 test: check pytest sim ## everything CI runs: lint, types, layers, tests, simulation
 

@@ -22,6 +22,7 @@ import msgspec
 from examples.orders.audit import Check, Figures, audit
 from examples.orders.folder import Folder, Tally
 from examples.orders.orders import Book, BookError, read_book
+from examples.orders.place import PRODUCTS, PlaceError, placed
 from examples.orders.screen import Screen, open_screen
 from examples.orders.stock import Stock
 from examples.orders.supervisor import Stuck, Supervisor
@@ -35,7 +36,7 @@ def main() -> int:
     screen = open_screen(sys.stderr if options.json else sys.stdout)
     try:
         return _demo(options, screen) if options.audit is None else _audit_again(options, screen)
-    except (BookError, OSError) as problem:
+    except (BookError, PlaceError, OSError) as problem:
         screen.say(f"orders: {problem}")
         return 2
     except Stuck as problem:
@@ -51,12 +52,14 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m examples.orders",
-        description="Fulfils an order book while its worker is killed again and again, and shows that nothing is lost.",
+        description="Fulfils an order book while workers are killed again and again, and shows that nothing is lost.",
     )
     add = parser.add_argument
     add("--orders", type=Path, default=OWN_BOOK, metavar="DIR", help="an order book (CSV, Northwind columns)")
+    add("--store", default="sqlite", metavar="STORE", help=f"{', '.join(PRODUCTS)}, or a URL; servers are started")
+    add("--workers", type=_at_least(1), default=3, metavar="N", help="how many processes execute")
     add("--limit", type=_at_least(1), metavar="N", help="only the first N orders")
-    add("--kills", type=_at_least(0), metavar="N", help="how often the worker is killed")
+    add("--kills", type=_at_least(0), metavar="N", help="how often a worker is killed")
     add("--at-once", type=_at_least(1), metavar="N", help="how many orders are under way at a time")
     add("--seed", type=int, metavar="N", help="decides at which moments the kills fall")
     add("--workdir", type=Path, metavar="DIR", help="a new folder for the log and the ledger; it is kept")
@@ -81,21 +84,25 @@ def _demo(options: argparse.Namespace, screen: Screen) -> int:
     """Fulfil the order book in a fresh folder, which is removed afterwards if all is well and nobody wants it."""
     book = read_book(options.orders, options.limit)
     orders = len(book.orders)
+    workers = 0 if options.store == "memory" else options.workers
     kills = max(2, min(8, orders // 6)) if options.kills is None else options.kills
+    kills = kills if workers else 0
     at_once = options.at_once or max(4, min(40, orders // 4))
     seed = random.SystemRandom().getrandbits(32) if options.seed is None else options.seed
     if options.workdir is not None:
         options.workdir.mkdir(parents=True)
     folder = Folder(options.workdir or Path(tempfile.mkdtemp(prefix="fluxo-orders-")))
-    screen.say(f"{orders} orders, {at_once} at a time; {kills} kills at random moments (--seed {seed})")
+    hands = f"{workers} workers and {kills} kills at random moments" if workers else "all in one process, and no kills"
+    screen.say(f"{orders} orders, {at_once} at a time, on {options.store}; {hands} (--seed {seed})")
     logging.basicConfig(filename=folder.engine_log)
     sound = False
     try:
         _open_shop(folder, book)
-        killed, wall_s = Supervisor(folder, book, kills, at_once, seed, screen).run()
-        tally = Tally(seed, str(options.orders.absolute()), options.limit, at_once, killed, wall_s)
-        folder.write_tally(tally)
-        sound = _audit(folder, book, tally, screen, as_json=options.json)
+        with placed(folder, options.store):
+            killed, wall_s = Supervisor(folder, book, kills, at_once, seed, workers, screen).run()
+            tally = Tally(seed, str(options.orders.absolute()), options.limit, at_once, killed, wall_s)
+            folder.write_tally(tally)
+            sound = _audit(folder, book, tally, screen, as_json=options.json)
     finally:
         if sound and options.workdir is None and not options.keep:
             shutil.rmtree(folder.path)
@@ -162,9 +169,10 @@ def _brief(check: Check) -> str:
 
 def _invite(folder: Folder, screen: Screen) -> None:
     """Where the files are, and what to do with them."""
-    screen.say(f"\nThe log is {folder.log}")
+    if folder.is_file:
+        screen.say(f"\nThe log is {folder.log}")
     screen.say(f"The ledger is {folder.ledger}")
-    if folder.finished:
+    if folder.finished and folder.is_file:
         screen.say(f"Change a line of the ledger, and: python -m examples.orders --audit {folder.path}")
 
 

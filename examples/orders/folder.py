@@ -12,6 +12,8 @@ from urllib.parse import quote
 
 import msgspec
 
+from fluxo.store import Store
+
 __all__ = ["Folder", "Tally"]
 
 
@@ -33,11 +35,26 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
         self.log = self.path / "orders.db"
-        self.store = f"sqlite:///{quote(str(self.log))}"
+        self.store: str | Store = f"sqlite:///{quote(str(self.log))}"
+        self._place = self.path / "store"
+        if self._place.exists():
+            self.store = self._place.read_text()
         self.ledger = self.path / "ledger.jsonl"
         self.stock = self.path / "stock.db"
         self.engine_log = self.path / "engine.log"
         self._tally = self.path / "tally.json"
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the log is a file in this folder."""
+        return isinstance(self.store, str) and self.store.startswith("sqlite:")
+
+    def keep_runs_in(self, store: str | Store) -> None:
+        """Let the log be somewhere else: at a URL, which worker processes find here, or in memory."""
+        self.store = store
+        if isinstance(store, str):
+            self._place.touch(mode=0o600)
+            self._place.write_text(store)
 
     @property
     def finished(self) -> bool:

@@ -20,6 +20,7 @@ from examples.orders.folder import Folder
 from examples.orders.ledger import Entry, LedgerReader
 from examples.orders.orders import Book, PickUp
 from examples.orders.screen import Screen
+from examples.orders.worker import resources_of
 from fluxo import Engine
 
 __all__ = ["Stuck", "Supervisor"]
@@ -48,15 +49,19 @@ class Supervisor:
         book: The orders to be fulfilled.
         kills: How often the worker is killed.
         at_once: Orders taken in and not finished, at most.
-        seed: Decides when the kills fall and how long the carrier takes.
+        seed: Decides when the kills fall, whom they hit, and how long the carrier takes.
+        workers: How many processes execute; none if the log is in memory, where the order desk does it itself.
         screen: Where progress is shown.
     """
 
-    def __init__(self, folder: Folder, book: Book, kills: int, at_once: int, seed: int, screen: Screen) -> None:
+    def __init__(
+        self, folder: Folder, book: Book, kills: int, at_once: int, seed: int, workers: int, screen: Screen
+    ) -> None:
         self._folder = folder
         self._book = book
         self._at_once = at_once
         self._random = random.Random(seed)
+        self._workers = workers
         self._screen = screen
         self._ledger = LedgerReader(folder.ledger)
         self._seen = 0
@@ -78,21 +83,25 @@ class Supervisor:
         Raises:
             Stuck: the worker died by itself several times, or nothing happened for a minute.
         """
-        with Engine(self._folder.store, worker=False, name="order desk") as desk:
-            worker = self._start_worker()
+        alone = self._workers == 0
+        resources = resources_of(self._folder) if alone else None
+        with Engine(self._folder.store, worker=alone, resources=resources, name="order desk") as desk:
+            workers = [self._start_worker() for _ in range(self._workers)]
             try:
                 while self._finished < len(self._book.orders):
                     self._take_in(desk)
                     self._follow_ledger()
                     self._send_carrier(desk)
-                    worker = self._look_after(worker)
+                    self._look_after(workers)
                     self._count(desk)
                     self._nothing.wait(TICK_S)
                 wall_s = time.perf_counter() - self._begun_s
-                self._stop(worker)
+                for worker in workers:
+                    self._stop(worker)
             finally:
-                worker.kill()
-                worker.wait()
+                for worker in workers:
+                    worker.kill()
+                    worker.wait()
         return self._kills, wall_s
 
     def _plan(self, kills: int) -> list[int]:
@@ -129,19 +138,23 @@ class Supervisor:
             pick_up = PickUp(self._random.choice(TRUCKS), self._random.choice(DRIVERS))
             desk.signal(order_id, "picked_up", pick_up, key=key)
 
-    def _look_after(self, worker: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
-        """Kill the worker when it is time; start another one when it is dead."""
-        killed = bool(self._kill_plan) and self._seen >= max(self._kill_plan[0], self._seen_before + 1)
-        if killed:
+    def _look_after(self, workers: list[subprocess.Popen[bytes]]) -> None:
+        """Kill one of the workers when it is time; start another one for each that is dead."""
+        killed: subprocess.Popen[bytes] | None = None
+        if workers and self._kill_plan and self._seen >= max(self._kill_plan[0], self._seen_before + 1):
             del self._kill_plan[0]
             self._kills += 1
-            worker.kill()
-            worker.wait()
+            killed = self._random.choice(workers)
+            killed.kill()
+            killed.wait()
             # The next one gets to do something before it is killed in turn.
             self._follow_ledger()
             self._seen_before = self._seen
-        if worker.poll() is None:
-            return worker
+        for place, worker in enumerate(workers):
+            if worker.poll() is not None:
+                workers[place] = self._replace(worker, killed=worker is killed)
+
+    def _replace(self, worker: subprocess.Popen[bytes], *, killed: bool) -> subprocess.Popen[bytes]:
         if not killed:
             self._own_deaths += 1
             if self._own_deaths > OWN_DEATHS_MAX:

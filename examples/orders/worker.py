@@ -19,7 +19,7 @@ from examples.orders.ledger import Ledger
 from examples.orders.stock import Stock
 from fluxo import Engine
 
-__all__: list[str] = []
+__all__ = ["resources_of"]
 
 LATENCY_S = 0.025
 # Short, so that a dead worker is noticed soon also where the system cannot say which processes are alive.
@@ -30,10 +30,14 @@ def main() -> None:
     """Work until told to stop."""
     folder = Folder(Path(sys.argv[1]))
     threading.Thread(target=_end_with_the_supervisor, daemon=True).start()
-    resources = {"ledger": Ledger(folder.ledger, LATENCY_S), "stock": Stock(folder.stock)}
-    engine = Engine(folder.store, resources=resources, lease=LEASE, name="order worker")
+    engine = Engine(folder.store, resources=resources_of(folder), lease=LEASE, name="order worker")
     print(f"worker {os.getpid()} executes {fulfil.name!r}", flush=True)
     engine.serve()
+
+
+def resources_of(folder: Folder) -> dict[str, object]:
+    """What the steps need at hand."""
+    return {"ledger": Ledger(folder.ledger, LATENCY_S), "stock": Stock(folder.stock)}
 
 
 def _end_with_the_supervisor() -> None:

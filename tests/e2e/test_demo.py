@@ -22,6 +22,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 KILLS = 2
+WORKERS = 3
 
 
 def orders(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -86,7 +87,7 @@ def test_no_result_is_lost_and_no_invariant_is_broken(summary: dict[str, Any]) -
 
 def test_each_killed_worker_has_a_successor_that_goes_on(summary: dict[str, Any], folder: Path) -> None:
     log = (folder / "engine.log").read_text("utf-8")
-    assert len(re.findall(r"^worker \d+ executes", log, re.MULTILINE)) == summary["kills"] + 1
+    assert len(re.findall(r"^worker \d+ executes", log, re.MULTILINE)) == WORKERS + summary["kills"]
 
 
 def test_short_stock_leads_to_deliveries_and_to_back_orders(summary: dict[str, Any]) -> None:
@@ -145,3 +146,22 @@ def test_a_folder_without_an_order_book_is_refused_by_name(tmp_path: Path) -> No
     result = orders("--orders", tmp_path)
     assert result.returncode == 2
     assert "customers.csv cannot be read" in result.stdout
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("store", ["postgresql", "redis", "mongodb", "memory"])
+def test_the_same_orders_are_fulfilled_on_every_store(store: str) -> None:
+    result = orders("--limit", "8", "--kills", str(KILLS), "--store", store, "--json")
+    assert result.returncode == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert found["ok"]
+    assert found["kills"] == (0 if store == "memory" else KILLS)
+    assert not any(found["checks"].values())
+
+
+def test_a_store_that_does_not_exist_is_refused() -> None:
+    result = orders("--store", "oracle")
+    assert result.returncode == 2
+    assert (
+        "--store must be one of sqlite, postgresql, redis, mongodb, memory, or a URL" in result.stderr + result.stdout
+    )
