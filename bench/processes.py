@@ -23,7 +23,7 @@ from bench.report import Figure
 from bench.setting import ROOT, Setting
 from bench.timing import quantile
 
-__all__ = ["idle", "seen_elsewhere", "serve"]
+__all__ = ["idle", "idle_part", "latencies", "seen_elsewhere", "serve", "worker"]
 
 
 def serve(url: str) -> dict[str, Any]:
@@ -41,7 +41,23 @@ def seen_elsewhere(setting: Setting) -> Iterator[Figure]:
     log = RawLog(setting.path("raw"))
     raw_ms = quantile(log.row_seconds(400), 0.95) * 1000
     log.close()
-    with _worker(url), fluxo.Engine(url, worker=False) as client:
+    for what, seconds in latencies(url, probes).items():
+        yield Figure(
+            goal="seen",
+            what=f"{what} seen by another process, p95",
+            raw=f"(a) p95 {raw_ms:.1f} ms a commit",
+            measured=quantile(seconds, 0.95) * 1000,
+            unit="ms",
+            bound=50.0,
+            detail=f"p50 {quantile(seconds, 0.5) * 1000:.1f} ms, most {max(seconds) * 1000:.1f} ms "
+            f"of {len(seconds)}; from the call that sends it to the step it leads to",
+            limited_by="how often the file is polled",
+        )
+
+
+def latencies(url: str, probes: int = 80) -> dict[str, list[float]]:
+    """Seconds from a signal, or a start, in this process to the step that it leads to in another one."""
+    with worker(url), fluxo.Engine(url, worker=False) as client:
         waiting = [client.start(asignalled, n) for n in range(probes)]
         while client.stats().runs.get("waiting", 0) < probes:
             time.sleep(0.05)
@@ -56,24 +72,22 @@ def seen_elsewhere(setting: Setting) -> Iterator[Figure]:
             _pause(number)
             sent = time.perf_counter()
             runs.append(client.start(seen, number).result(timeout=30) - sent)
-    for what, seconds in (("a signal", signals), ("a new run", runs)):
-        yield Figure(
-            goal="seen",
-            what=f"{what} seen by another process, p95",
-            raw=f"(a) p95 {raw_ms:.1f} ms a commit",
-            measured=quantile(seconds, 0.95) * 1000,
-            unit="ms",
-            bound=50.0,
-            detail=f"p50 {quantile(seconds, 0.5) * 1000:.1f} ms, most {max(seconds) * 1000:.1f} ms "
-            f"of {len(seconds)}; from the call that sends it to the step it leads to",
-            limited_by="how often the file is polled",
-        )
+    return {"a signal": signals, "a new run": runs}
+
+
+def idle_part(url: str, seconds: float) -> float:
+    """The part of a core that a worker with nothing to do takes."""
+    with worker(url) as process:
+        time.sleep(1)
+        before, began = _cpu_s(process.pid), time.perf_counter()
+        time.sleep(seconds)
+        return (_cpu_s(process.pid) - before) / (time.perf_counter() - began)
 
 
 def idle(setting: Setting) -> Iterator[Figure]:
     """CPU of a worker that has nothing to do."""
     seconds = setting.seconds(10)
-    with _worker(setting.url("idle")) as process:
+    with worker(setting.url("idle")) as process:
         time.sleep(1)
         before, began = _cpu_s(process.pid), time.perf_counter()
         time.sleep(seconds)
@@ -91,7 +105,7 @@ def idle(setting: Setting) -> Iterator[Figure]:
 
 
 @contextmanager
-def _worker(url: str) -> Generator[subprocess.Popen[str], None, None]:
+def worker(url: str) -> Generator[subprocess.Popen[str], None, None]:
     process = subprocess.Popen(
         child.command("bench.processes:serve", {"url": url}),
         cwd=ROOT,

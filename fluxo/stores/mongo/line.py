@@ -35,9 +35,6 @@ class ChangeLine:
             if self._hung_up:
                 return False
             if self._stream.try_next() is not None:
-                # What has piled up meanwhile is the same news.
-                while not self._hung_up and self._stream.try_next() is not None:
-                    pass
                 return True
         return False
 
