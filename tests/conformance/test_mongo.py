@@ -17,12 +17,14 @@ from pymongo import MongoClient
 from fluxo.store import Store
 from fluxo.stores.mongo import MongoStore
 from fluxo.testing import DurableStoreConformance
+from fluxo.testing.conformance.durable import DurableConformance
+from fluxo.testing.conformance.waiting import WaitConformance
 from tests.servers import mongo_url
 
 prefixes = count()
 
 
-class TestMongoStore(DurableStoreConformance):
+class MongoPlaces:
     @pytest.fixture(autouse=True)
     def _prefixes(self) -> None:
         self.prefix_of: dict[int, str] = {}
@@ -42,7 +44,11 @@ class TestMongoStore(DurableStoreConformance):
         return MongoStore(mongo_url(), prefix=prefix)
 
 
-class TestMongoStoreOnAClient(TestMongoStore):
+class TestMongoStore(MongoPlaces, DurableStoreConformance):
+    """By URL."""
+
+
+class TestMongoStoreOnAClient(MongoPlaces, WaitConformance, DurableConformance):
     """A client that was handed in is left open, and serves one store after the other."""
 
     @pytest.fixture(autouse=True)

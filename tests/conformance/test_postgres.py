@@ -17,12 +17,14 @@ from fluxo.store import Store
 from fluxo.stores.sql import SqlStore
 from fluxo.stores.sql.postgres import PostgresStore
 from fluxo.testing import DurableStoreConformance
+from fluxo.testing.conformance.durable import DurableConformance
+from fluxo.testing.conformance.waiting import WaitConformance
 from tests.servers import postgres_url
 
 schemas = count()
 
 
-class PostgresSuite(DurableStoreConformance):
+class PostgresPlaces:
     version = 18
 
     @pytest.fixture(autouse=True)
@@ -44,11 +46,11 @@ class PostgresSuite(DurableStoreConformance):
         return PostgresStore(postgres_url(self.version), schema=schema)
 
 
-class TestPostgres18(PostgresSuite):
+class TestPostgres18(PostgresPlaces, DurableStoreConformance):
     """The newest version."""
 
 
-class TestPostgres16(PostgresSuite):
+class TestPostgres16(PostgresPlaces, DurableStoreConformance):
     """An older version, as a pooler sees it: nothing prepared, no settings of a session, nothing listened for."""
 
     version = 16
@@ -57,7 +59,7 @@ class TestPostgres16(PostgresSuite):
         return PostgresStore(postgres_url(self.version), schema=schema, pooled=True)
 
 
-class TestSqlStoreOnPostgres(PostgresSuite):
+class TestSqlStoreOnPostgres(PostgresPlaces, WaitConformance, DurableConformance):
     """An engine that was handed in: its pool goes on serving its owner."""
 
     @pytest.fixture(autouse=True)
