@@ -48,7 +48,8 @@ def translated(error: Exception, where: str) -> FluxoError | None:
         return StoreUnavailableError(where, f"cannot be reached ({error})")
     if isinstance(error, (exceptions.ConnectionError, exceptions.TimeoutError)):
         return None
-    if isinstance(error, exceptions.ResponseError) and str(error).startswith("OOM"):
+    if isinstance(error, exceptions.ResponseError) and "OOM command not allowed" in str(error):
+        # A script that begins while memory is full is refused its first write; later ones are not asked about.
         return StoreUnavailableError(where, "is out of memory (maxmemory); give it more, or purge ended runs")
     return FluxoInternalError(f"{where} refused a script of this store ({error})")
 
