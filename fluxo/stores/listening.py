@@ -21,6 +21,7 @@ _HEAR_S: Final = 30.0
 _STOP_S: Final = 0.2
 _PAUSE_S: Final = (0.05, 0.5)
 _PAUSE_MAX_S: Final = 5.0
+_jitter = random.SystemRandom().uniform  # the process-wide generator is the user's, and forks share its state
 _log = logging.getLogger("fluxo.stores")
 
 
@@ -93,4 +94,4 @@ class Listener:
         # At most once per loss is worth a line; the rest is what the store's callers are told.
         if not pause_s:
             _log.info("%s: not listening for changes now (%s); trying again", self._where, type(error).__name__)
-        return min(2 * pause_s + random.uniform(*_PAUSE_S), _PAUSE_MAX_S)
+        return min(2 * pause_s + _jitter(*_PAUSE_S), _PAUSE_MAX_S)

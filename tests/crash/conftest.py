@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.crash.processes import Nursery
+from tests.crash.witness import close_stores
 from tests.crash.world import World
 
 
@@ -26,6 +27,7 @@ def running_nursery() -> Iterator[Nursery]:
 def nursery(running_nursery: Nursery) -> Iterator[Nursery]:
     yield running_nursery
     running_nursery.clear()
+    close_stores()
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
-from functools import cache
 from typing import Any
 
 from fluxo.errors import StoreUnavailableError
@@ -18,10 +17,11 @@ from fluxo.store import RunQuery, Store
 from fluxo.stores import open_store
 from tests.crash.world import World
 
-__all__ = ["inbox", "row", "rows", "run_ids"]
+__all__ = ["close_stores", "inbox", "row", "rows", "run_ids"]
 
 Row = tuple[int, int, int, bytes]
 EVERYTHING = 1_000_000
+_open: dict[str, Store] = {}
 
 
 def run_ids(world: World) -> list[str]:
@@ -73,8 +73,15 @@ def _run(world: World, run_id: str) -> RunRecord:
     return run
 
 
-@cache
+def close_stores() -> None:
+    """Let go of every store that was opened to be read."""
+    while _open:
+        _open.popitem()[1].close()
+
+
 def _opened(url: str) -> Store:
+    if url in _open:
+        return _open[url]
     store = open_store(url)
     for last in (False, False, True):
         try:
@@ -84,6 +91,7 @@ def _opened(url: str) -> Store:
             # A process that was stopped while it connected has used up its time to connect.
             if last:
                 raise
+    _open[url] = store
     return store
 
 

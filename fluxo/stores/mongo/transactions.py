@@ -42,6 +42,7 @@ _TRIES: Final = 20
 _COMMIT_TRIES: Final = 3
 _WRITE_CONFLICT: Final = 112
 _PAUSE_S: Final = (0.001, 0.02)
+_jitter = random.SystemRandom().uniform  # the process-wide generator is the user's, and forks share its state
 _DOCUMENT_BYTES_MAX: Final = 16 * 1024 * 1024
 
 
@@ -160,7 +161,7 @@ def transact(sessions: Sessions, where: str, work: Callable[[ClientSession], T],
             else:
                 if _committed(session, where, last=tries == _TRIES):
                     return answer
-        time.sleep(random.uniform(*_PAUSE_S) * tries)
+        time.sleep(_jitter(*_PAUSE_S) * tries)
     raise AssertionError("unreachable: the last try returns or raises")
 
 

@@ -55,6 +55,7 @@ _ABORTED: Final = (pg.DeadlockDetected, pg.SerializationFailure, pg.LockNotAvail
 """The server rolled back: nothing was written, and the same may succeed a moment later."""
 _TRIES: Final = 5
 _PAUSE_S: Final = (0.001, 0.02)
+_jitter = random.SystemRandom().uniform  # the process-wide generator is the user's, and forks share its state
 _LATER: Final = (
     (pg.DiskFull, "has no space left on its disk; free some and go on"),
     (pg.TooManyConnections, "has no connection left; raise max_connections, or run fewer engines"),
@@ -169,7 +170,7 @@ class Channel:
                     # An interrupt may have left an answer unread: it would be taken for that of the next statement.
                     self._drop()
                     raise
-            time.sleep(random.uniform(*_PAUSE_S) * tries)
+            time.sleep(_jitter(*_PAUSE_S) * tries)
         raise AssertionError("unreachable: the last try returns or raises")
 
     def close(self) -> None:

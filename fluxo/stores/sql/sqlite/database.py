@@ -33,6 +33,8 @@ _inherited: list[Database] = []
 _forks = 0
 """How many forks lie between the process that loaded this module and this one; asking the system costs a call each."""
 
+_jitter = random.SystemRandom().uniform  # the process-wide generator is the user's, and forks share its state
+
 _DRIVER_ERRORS = (sqlite3.Error, OverflowError, UnicodeEncodeError)
 
 
@@ -57,7 +59,7 @@ def retrying(attempt: Callable[[], T], busy_s: float = SQLITE_BUSY_S) -> T:
             deadline_s = now_s + busy_s if deadline_s is None else deadline_s
             if now_s >= deadline_s:
                 raise
-        time.sleep(random.uniform(*SQLITE_RETRY_S))
+        time.sleep(_jitter(*SQLITE_RETRY_S))
 
 
 class Reader:
