@@ -55,6 +55,8 @@ def redis_cluster_ports() -> list[int]:
             if client.cluster("INFO")["cluster_state"] == "ok" and client.cluster("INFO")["cluster_known_nodes"] == "3":
                 break
             patience.wait(0.02)
+        else:
+            raise AssertionError(f"the cluster did not come up: {client.cluster('INFO')}")
         client.close()
     return [node.port for node in nodes]
 

@@ -8,8 +8,9 @@ be: the conformance suite does. Keys may differ between stores and are translate
 from __future__ import annotations
 
 import tempfile
+from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from unittest.mock import patch
 
 import psycopg
@@ -74,25 +75,82 @@ class SetClock:
         return self.at_us / 1_000_000
 
 
+class Place(ABC):
+    """Where the other store keeps what it is told; empty when it is made."""
+
+    @abstractmethod
+    def store(self, clock: SetClock) -> Store:
+        """A store over what is in this place, not open."""
+
+    def close(self) -> None:  # noqa: B027 - on a server there is nothing to let go of
+        """Leave it."""
+
+
+class SqlitePlace(Place):
+    def __init__(self) -> None:
+        self.directory = tempfile.TemporaryDirectory()
+        # So that the few runs of one example are enough for statements of several rows.
+        self.small_chunks = patch.object(statements, "FIRST_ROWS_MAX", 2)
+        self.small_chunks.start()
+
+    def store(self, clock: SetClock) -> Store:
+        path = Path(self.directory.name) / "stores-agree.db"
+        # What a power cut leaves is not asked here, and half the time of a test is the disk's.
+        return SqliteStore(path, clock=clock, synchronous="NORMAL")
+
+    def close(self) -> None:
+        self.small_chunks.stop()
+        self.directory.cleanup()
+
+
+class PostgresPlace(Place):
+    def __init__(self) -> None:
+        store = self.store(SetClock())
+        store.open()
+        store.close()
+        tables = ", ".join(f"agree.fluxo_{name}" for name in ("runs", "events", "inbox", "workers"))
+        with psycopg.connect(postgres_url(), autocommit=True) as connection:
+            connection.execute(f"TRUNCATE {tables}".encode())
+
+    def store(self, clock: SetClock) -> Store:
+        return PostgresStore(postgres_url(), schema="agree", clock=clock, listen=False)
+
+
+class RedisPlace(Place):
+    def __init__(self) -> None:
+        with redis.Redis.from_url(redis_url()) as client:
+            for key in client.scan_iter("{agree:*"):
+                client.delete(key)
+
+    def store(self, clock: SetClock) -> Store:
+        return RedisStore(redis_url(), prefix="agree", clock=clock)
+
+
+class MongoPlace(Place):
+    def __init__(self) -> None:
+        client: pymongo.MongoClient[dict[str, Any]]
+        with pymongo.MongoClient(mongo_url()) as client:
+            for name in ("runs", "events", "inbox", "workers"):
+                client["fluxo"][f"agree_{name}"].delete_many({})
+
+    def store(self, clock: SetClock) -> Store:
+        return MongoStore(mongo_url(), prefix="agree", clock=clock)
+
+
 class StoresAgree(RuleBasedStateMachine):
     """Every rule asks both stores the same and compares what they say."""
+
+    make_place: ClassVar[type[Place]]
 
     def __init__(self) -> None:
         super().__init__()
         self.clock = SetClock()
         self.memory = MemoryStore(self.clock)
-        self.prepare()
-        self.other = self.other_store()
+        self.place = self.make_place()
+        self.other = self.place.store(self.clock)
         self.to_other: dict[int, int] = {}
         self.to_memory: dict[int, int] = {}
         self.sent: list[Append] = []
-
-    def prepare(self) -> None:
-        """Empty the place of the other store."""
-
-    def other_store(self) -> Store:
-        """The other store, not open, over what is in its place."""
-        raise NotImplementedError
 
     @initialize()
     def open(self) -> None:
@@ -100,6 +158,7 @@ class StoresAgree(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.other.close()
+        self.place.close()
 
     def wake_at_us(self, minutes: int | None) -> int | None:
         return None if minutes is None else self.clock.at_us + minutes * MINUTE_US
@@ -233,7 +292,7 @@ class StoresAgree(RuleBasedStateMachine):
     @rule()
     def reopen(self) -> None:
         self.other.close()
-        self.other = self.other_store()
+        self.other = self.place.store(self.clock)
         self.other.open()
 
     @rule(
@@ -307,55 +366,19 @@ AGREE_SLOWLY = settings(AGREE, max_examples=8, stateful_step_count=20)
 
 
 class SqliteAgrees(StoresAgree):
-    def prepare(self) -> None:
-        self.directory = tempfile.TemporaryDirectory()
-        # So that the few runs of one example are enough for statements of several rows.
-        self.small_chunks = patch.object(statements, "FIRST_ROWS_MAX", 2)
-        self.small_chunks.start()
-
-    def other_store(self) -> Store:
-        path = Path(self.directory.name) / "stores-agree.db"
-        # What a power cut leaves is not asked here, and half the time of a test is the disk's.
-        return SqliteStore(path, clock=self.clock, synchronous="NORMAL")
-
-    def teardown(self) -> None:
-        super().teardown()
-        self.small_chunks.stop()
-        self.directory.cleanup()
+    make_place = SqlitePlace
 
 
 class PostgresAgrees(StoresAgree):
-    def prepare(self) -> None:
-        store = self.other_store()
-        store.open()
-        store.close()
-        tables = ", ".join(f"agree.fluxo_{name}" for name in ("runs", "events", "inbox", "workers"))
-        with psycopg.connect(postgres_url(), autocommit=True) as connection:
-            connection.execute(f"TRUNCATE {tables}")
-
-    def other_store(self) -> Store:
-        return PostgresStore(postgres_url(), schema="agree", clock=self.clock, listen=False)
+    make_place = PostgresPlace
 
 
 class RedisAgrees(StoresAgree):
-    def prepare(self) -> None:
-        with redis.Redis.from_url(redis_url()) as client:
-            for key in client.scan_iter("{agree:*"):
-                client.delete(key)
-
-    def other_store(self) -> Store:
-        return RedisStore(redis_url(), prefix="agree", clock=self.clock)
+    make_place = RedisPlace
 
 
 class MongoAgrees(StoresAgree):
-    def prepare(self) -> None:
-        client: pymongo.MongoClient[dict[str, Any]]
-        with pymongo.MongoClient(mongo_url()) as client:
-            for name in ("runs", "events", "inbox", "workers"):
-                client["fluxo"][f"agree_{name}"].delete_many({})
-
-    def other_store(self) -> Store:
-        return MongoStore(mongo_url(), prefix="agree", clock=self.clock)
+    make_place = MongoPlace
 
 
 TestSqliteAgrees = SqliteAgrees.TestCase
