@@ -1,7 +1,7 @@
 """
 Rows of the common schema.
 
-Owns: a run from its row. Must not know any dialect.
+Owns: the order of a run's columns, and a run from its row. Must not know any dialect.
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ from typing import Any, Final
 
 from fluxo.model.run import RunRecord, RunStatus
 
-__all__ = ["run_record"]
+__all__ = ["RUN_COLUMNS", "run_record"]
+
+RUN_COLUMNS: Final = ", ".join(RunRecord.__struct_fields__)
+"""The columns of a run, in the order of `RunRecord`'s fields."""
 
 _STATUSES: Final = {status.value: status for status in RunStatus}
 _COLUMNS: Final = len(RunRecord.__struct_fields__)

@@ -26,7 +26,17 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-__all__ = ["APPLICATION_ID", "OPEN_SQL", "READY_SQL", "SCHEMA_VERSION", "TIMER_SQL", "ddl", "metadata", "runs"]
+__all__ = [
+    "APPLICATION_ID",
+    "ENDED_SQL",
+    "OPEN_SQL",
+    "READY_SQL",
+    "SCHEMA_VERSION",
+    "TIMER_SQL",
+    "ddl",
+    "metadata",
+    "runs",
+]
 
 APPLICATION_ID: Final = 0x666C786F
 """`PRAGMA application_id` of a SQLite file that is ours: "flxo"."""
@@ -34,6 +44,7 @@ APPLICATION_ID: Final = 0x666C786F
 SCHEMA_VERSION: Final = 1
 
 OPEN_SQL: Final = "status IN ('pending', 'running', 'waiting')"
+ENDED_SQL: Final = "status IN ('cancelled', 'completed', 'failed')"
 READY_SQL: Final = (
     f"owner IS NULL AND {OPEN_SQL} AND CASE status WHEN 'pending' THEN wake_at_us IS NULL ELSE delivered > consumed END"
 )

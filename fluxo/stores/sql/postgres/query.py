@@ -12,8 +12,8 @@ from typing import Any
 from fluxo.model.run import RunStatus
 from fluxo.store import DueQuery, DueRuns, RunPage, RunQuery, StoreStats
 from fluxo.stores.sql.postgres.connection import Channel
-from fluxo.stores.sql.postgres.statements import RUN_COLUMNS, Statements
-from fluxo.stores.sql.rows import run_record
+from fluxo.stores.sql.postgres.statements import Statements
+from fluxo.stores.sql.rows import RUN_COLUMNS, run_record
 
 __all__ = ["due", "find", "stats"]
 

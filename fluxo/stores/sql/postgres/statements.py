@@ -13,16 +13,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from msgspec.structs import fields
+from fluxo.stores.sql.rows import RUN_COLUMNS
+from fluxo.stores.sql.schema import ENDED_SQL, OPEN_SQL, READY_SQL, TIMER_SQL
 
-from fluxo.model.run import ENDED, RunRecord
-from fluxo.stores.sql.schema import OPEN_SQL, READY_SQL, TIMER_SQL
+__all__ = ["Statements"]
 
-__all__ = ["RUN_COLUMNS", "Statements"]
-
-_NAMES: Final = tuple(field.name for field in fields(RunRecord))
-RUN_COLUMNS: Final = ", ".join(_NAMES)
-_ENDED_SQL: Final = "status IN (" + ", ".join(f"'{status}'" for status in sorted(ENDED)) + ")"
 _INT: Final = "%b::bigint[]"
 _TEXT: Final = "%b::text[]"
 _BYTES: Final = "%b::bytea[]"
@@ -88,7 +83,7 @@ class Statements:
             f"WHERE key = %b::bigint AND owner = %b::text AND nonce = %b::bigint AND {OPEN_SQL}"
         )
         self.runs_for_delivery = (
-            f"SELECT key, namespace, run_id, delivered, owner, {_ENDED_SQL} FROM {runs} WHERE purging = 0 AND "
+            f"SELECT key, namespace, run_id, delivered, owner, {ENDED_SQL} FROM {runs} WHERE purging = 0 AND "
             f"(namespace, run_id) IN (SELECT * FROM unnest({_TEXT}, {_TEXT})) ORDER BY key FOR UPDATE"
         )
         self.repeated = (
@@ -151,9 +146,9 @@ class Statements:
             f"SELECT key FROM {runs} WHERE purging = 1 AND namespace = %b::text ORDER BY key LIMIT %b::bigint"
         )
         self.mark_purging = (
-            f"WITH chosen AS MATERIALIZED (SELECT key AS run FROM {runs} WHERE namespace = %b::text AND {_ENDED_SQL} "
+            f"WITH chosen AS MATERIALIZED (SELECT key AS run FROM {runs} WHERE namespace = %b::text AND {ENDED_SQL} "
             "AND updated_at_us < %b::bigint AND purging = 0 ORDER BY key LIMIT %b::bigint FOR UPDATE SKIP LOCKED) "
-            f"UPDATE {runs} SET purging = 1 FROM chosen WHERE key = run AND {_ENDED_SQL} AND purging = 0 RETURNING key"
+            f"UPDATE {runs} SET purging = 1 FROM chosen WHERE key = run AND {ENDED_SQL} AND purging = 0 RETURNING key"
         )
         self.fence = (
             f"INSERT INTO {events} (run, seq, nonce, digest, body) SELECT run, max(seq) + 1, 0, -1, ''::bytea "

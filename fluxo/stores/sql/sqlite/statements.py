@@ -10,10 +10,8 @@ from __future__ import annotations
 from functools import cache
 from typing import Final
 
-from msgspec.structs import fields
-
-from fluxo.model.run import ENDED, RunRecord
-from fluxo.stores.sql.schema import OPEN_SQL, READY_SQL, TIMER_SQL
+from fluxo.stores.sql.rows import RUN_COLUMNS
+from fluxo.stores.sql.schema import ENDED_SQL, OPEN_SQL, READY_SQL, TIMER_SQL
 
 __all__ = [
     "ARRIVALS",
@@ -40,7 +38,6 @@ __all__ = [
     "RELEASE",
     "REPEATED",
     "RUN",
-    "RUN_COLUMNS",
     "RUN_FOR_DELIVERY",
     "RUN_INSERT",
     "RUN_PROJECT",
@@ -59,10 +56,6 @@ __all__ = [
     "next_wake",
 ]
 
-_RUN_FIELDS: Final = tuple(field.name for field in fields(RunRecord))
-RUN_COLUMNS: Final = ", ".join(_RUN_FIELDS)
-
-_ENDED_SQL: Final = "status IN (" + ", ".join(f"'{status}'" for status in sorted(ENDED)) + ")"
 
 FIRST_EVENT: Final = (
     "INSERT OR IGNORE INTO fluxo_events (run, seq, nonce, digest, body) VALUES "
@@ -123,7 +116,7 @@ RELEASE: Final = (
 )
 
 RUN_FOR_DELIVERY: Final = (
-    f"SELECT key, delivered, owner, {_ENDED_SQL} FROM fluxo_runs WHERE namespace = ? AND run_id = ? AND purging = 0"
+    f"SELECT key, delivered, owner, {ENDED_SQL} FROM fluxo_runs WHERE namespace = ? AND run_id = ? AND purging = 0"
 )
 REPEATED: Final = "SELECT n FROM fluxo_inbox WHERE run = ? AND dedup_key = ?"
 UNCONSUMED: Final = "SELECT count(*) FROM fluxo_inbox WHERE run = ? AND consumed_seq IS NULL"
@@ -212,11 +205,11 @@ STATS_WORKERS: Final = "SELECT count(*) FROM fluxo_workers WHERE namespace = ?"
 
 PURGING: Final = "SELECT key FROM fluxo_runs WHERE purging = 1 AND namespace = ? ORDER BY key LIMIT ?"
 PURGEABLE: Final = (
-    f"SELECT key FROM fluxo_runs NOT INDEXED WHERE namespace = ? AND {_ENDED_SQL} AND updated_at_us < ? "
+    f"SELECT key FROM fluxo_runs NOT INDEXED WHERE namespace = ? AND {ENDED_SQL} AND updated_at_us < ? "
     "AND purging = 0 ORDER BY key LIMIT ?"
 )
 MARK_PURGING: Final = (
-    f"UPDATE fluxo_runs SET purging = 1 WHERE key = ? AND {_ENDED_SQL} AND updated_at_us < ? AND purging = 0"
+    f"UPDATE fluxo_runs SET purging = 1 WHERE key = ? AND {ENDED_SQL} AND updated_at_us < ? AND purging = 0"
 )
 FENCE: Final = (
     "INSERT INTO fluxo_events (run, seq, nonce, digest, body) "
