@@ -8,7 +8,6 @@ contract.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import count
 from typing import Any
 
 import pytest
@@ -19,27 +18,11 @@ from fluxo.stores.mongo import MongoStore
 from fluxo.testing import DurableStoreConformance
 from fluxo.testing.conformance.durable import DurableConformance
 from fluxo.testing.conformance.waiting import WaitConformance
+from tests.conformance.places import NamedPlaces
 from tests.servers import mongo_url
 
-prefixes = count()
 
-
-class MongoPlaces:
-    @pytest.fixture(autouse=True)
-    def _prefixes(self) -> None:
-        self.prefix_of: dict[int, str] = {}
-
-    def make_store(self) -> Store:
-        return self.store_under(f"conformance_{next(prefixes)}")
-
-    def reopen(self, store: Store) -> Store:
-        return self.store_under(self.prefix_of[id(store)])
-
-    def store_under(self, prefix: str) -> Store:
-        store = self.store_of(prefix)
-        self.prefix_of[id(store)] = prefix
-        return store
-
+class MongoPlaces(NamedPlaces):
     def store_of(self, prefix: str) -> Store:
         return MongoStore(mongo_url(), prefix=prefix)
 

@@ -8,7 +8,6 @@ contract.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import count
 
 import pytest
 from sqlalchemy import create_engine, make_url, text
@@ -19,28 +18,12 @@ from fluxo.stores.sql.postgres import PostgresStore
 from fluxo.testing import DurableStoreConformance
 from fluxo.testing.conformance.durable import DurableConformance
 from fluxo.testing.conformance.waiting import WaitConformance
+from tests.conformance.places import NamedPlaces
 from tests.servers import postgres_url
 
-schemas = count()
 
-
-class PostgresPlaces:
+class PostgresPlaces(NamedPlaces):
     version = 18
-
-    @pytest.fixture(autouse=True)
-    def _schemas(self) -> None:
-        self.schema_of: dict[int, str] = {}
-
-    def make_store(self) -> Store:
-        return self.store_in(f"conformance_{next(schemas)}")
-
-    def reopen(self, store: Store) -> Store:
-        return self.store_in(self.schema_of[id(store)])
-
-    def store_in(self, schema: str) -> Store:
-        store = self.store_of(schema)
-        self.schema_of[id(store)] = schema
-        return store
 
     def store_of(self, schema: str) -> Store:
         return PostgresStore(postgres_url(self.version), schema=schema)

@@ -8,7 +8,6 @@ contract.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import count
 
 import pytest
 import redis
@@ -17,27 +16,11 @@ from redis.cluster import ClusterNode, RedisCluster
 from fluxo.store import Store
 from fluxo.stores.redis import RedisStore
 from fluxo.testing import DurableStoreConformance
+from tests.conformance.places import NamedPlaces
 from tests.servers import redis_cluster_ports, redis_url
 
-prefixes = count()
 
-
-class TestRedisStore(DurableStoreConformance):
-    @pytest.fixture(autouse=True)
-    def _prefixes(self) -> None:
-        self.prefix_of: dict[int, str] = {}
-
-    def make_store(self) -> Store:
-        return self.store_under(f"conformance_{next(prefixes)}")
-
-    def reopen(self, store: Store) -> Store:
-        return self.store_under(self.prefix_of[id(store)])
-
-    def store_under(self, prefix: str) -> Store:
-        store = self.store_of(prefix)
-        self.prefix_of[id(store)] = prefix
-        return store
-
+class TestRedisStore(NamedPlaces, DurableStoreConformance):
     def store_of(self, prefix: str) -> Store:
         return RedisStore(redis_url(), prefix=prefix)
 
